@@ -1,0 +1,570 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Capture: from WAL or database to level 0.
+ *
+ * The position is (salts, frames consumed, running checksum).  What lies between
+ * it and the mxFrame of the index is committed and not yet published; a pass
+ * turns it into files, one for each 64 MiB, each ending at a commit.  Invariants:
+ *
+ *  - Before a pin begins, everything up to the mark of the one that is held is
+ *    consumed; before the older of two ends, everything that the index showed
+ *    after the younger began.  So nobody can drop or overwrite a frame that is
+ *    not consumed, and the database file never holds a page newer than what is.
+ *  - A file holds every page of (previous commit, commit] but the lock page: one
+ *    that is not among the frames is read from the database file.
+ *  - The table and its position advance only after the file is published
+ *    (emit.c).
+ *
+ * A crash leaves files up to some TXID and a table at that TXID or before; the
+ * next start rolls the table forward (resume.c).
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "capture.h"
+#include "image.h"
+#include "ltx.h"
+#include "wal.h"
+
+#define BATCH_BYTES (64u << 20)
+#define TAIL_BYTES (1u << 20)
+#define INDEX_TRIES 50		/* looks at a moving or torn index */
+#define SLICE_PAGES 256		/* of a rollback-journal database */
+#define SLICED_TRIES 3
+#define PROGRESS_MS 10000
+
+/* What a file is made of: frames of the WAL up to a commit. */
+struct batch {
+	struct wal_map map;
+	uint32_t commit;
+	struct wal_pos end;
+};
+
+/* A batch whose pages are in memory, one behind the other. */
+struct capture_tail {
+	struct batch batch;
+	uint8_t *bytes;
+};
+
+static uint32_t
+page_size(const struct capture *c)
+{
+	return c->em.pages->page_size;
+}
+
+bool
+capture_has_all(const struct capture *c, const struct wal_index *x)
+{
+	return x->mx_frame == 0 || (c->pos.salt1 == x->salt1 &&
+	    c->pos.salt2 == x->salt2 && c->pos.frames == x->mx_frame);
+}
+
+static void
+free_tail(struct capture_tail *t)
+{
+	wal_map_free(&t->batch.map);
+	free(t->bytes);
+	free(t);
+}
+
+void
+capture_give_up(struct capture *c, const char *reason)
+{
+	if (c->tail != NULL) {
+		free_tail(c->tail);
+		c->tail = NULL;
+	}
+	if (!c->doubt)
+		c->reason = reason;
+	c->doubt = true;
+}
+
+/* What the frames say is not what the index says. */
+static int
+doubt(struct capture *c)
+{
+	capture_give_up(c, "wal and index disagree");
+	return 0;
+}
+
+/*
+ * Reads frames after the position up to x's mxFrame, or to the first commit past
+ * 64 MiB; the caller reduces them.  1; 0 if WAL and index disagree; -1.
+ */
+static int
+read_batch(struct capture *c, const struct wal_index *x, struct wal **w,
+    struct batch *b, struct err *e)
+{
+	struct wal_frame f = { 0, 0, NULL };
+	struct wal_pos at;
+	uint64_t bytes = 0;
+	int rc;
+
+	if ((rc = db_wal(c->db, w, e)) != 1)
+		return rc;
+	if ((rc = wal_seek(*w, x->salt1, x->salt2, &c->pos, e)) != 1)
+		return rc;
+	wal_tell(*w, &at);
+	if (at.frames > x->mx_frame)
+		return 0;
+	while (at.frames < x->mx_frame) {
+		if ((rc = wal_next(*w, &f, e)) != 1)
+			return rc;
+		wal_map_add(&b->map, f.pgno, ++at.frames);
+		bytes += page_size(c);
+		if (f.commit != 0 && bytes >= BATCH_BYTES)
+			break;
+	}
+	wal_tell(*w, &b->end);
+	b->commit = f.commit;
+	return f.commit != 0 && (at.frames < x->mx_frame ||
+	    (f.commit == x->commit && b->end.cksum1 == x->cksum1 &&
+	    b->end.cksum2 == x->cksum2));
+}
+
+/*
+ * Reduces the map and adds, as frame 0, the pages of (previous commit, commit]
+ * that are not among the frames: they are to be read from the database file.
+ */
+static void
+complete(struct capture *c, struct batch *b)
+{
+	uint32_t grown = c->em.pages->commit + 1;
+	uint32_t lock = ltx_lock_page(page_size(c)), pgno;
+	size_t i, n;
+
+	wal_map_reduce(&b->map, b->commit);
+	n = b->map.n;
+	for (i = 0; i < n; i++) {
+		pgno = b->map.entry[i].pgno;
+		for (; grown < pgno; grown++)
+			if (grown != lock)
+				wal_map_add(&b->map, grown, 0);
+		if (grown == pgno)
+			grown++;
+	}
+	for (; grown <= b->commit; grown++)
+		if (grown != lock)
+			wal_map_add(&b->map, grown, 0);
+	if (b->map.n > n)
+		wal_map_reduce(&b->map, b->commit);
+}
+
+static int
+read_entry(struct capture *c, struct wal *w, const struct wal_map_entry *f,
+    uint8_t *page, struct err *e)
+{
+	return f->frame != 0 ? wal_read_page(w, f->frame, page, e) :
+	    db_read_page(c->db, f->pgno, page, e);
+}
+
+/* Publishes a complete batch; its pages are in bytes, or else in w. */
+static int
+publish_batch(struct capture *c, const struct batch *b, struct wal *w,
+    uint8_t *bytes, struct err *e)
+{
+	uint8_t *one = xmalloc(page_size(c)), *page = one;
+	struct emit_file f;
+	size_t i;
+	int rc = 0;
+
+	emit_init(&f, &c->em);
+	for (i = 0; rc == 0 && i < b->map.n; i++) {
+		if (bytes != NULL)
+			page = bytes + i * page_size(c);
+		else
+			rc = read_entry(c, w, &b->map.entry[i], page, e);
+		if (rc == 0)
+			rc = emit_page(&f, b->map.entry[i].pgno, page, e);
+	}
+	if (rc == 0)
+		rc = emit_publish(&f, b->commit, e);
+	if (rc == 0)
+		c->em.pages->wal = b->end;
+	emit_free(&f);
+	free(one);
+	return rc;
+}
+
+static int
+publish_tail(struct capture *c, struct err *e)
+{
+	struct capture_tail *t = c->tail;
+
+	if (t == NULL)
+		return 0;
+	if (publish_batch(c, &t->batch, NULL, t->bytes, e) != 0)
+		return -1;
+	free_tail(t);
+	c->tail = NULL;
+	return 0;
+}
+
+/* One file from the WAL.  1: position moved; 0: look at the index again. */
+static int
+append_batch(struct capture *c, const struct wal_index *x, struct err *e)
+{
+	struct batch b;
+	struct wal *w;
+	int rc;
+
+	memset(&b, 0, sizeof b);
+	rc = read_batch(c, x, &w, &b, e);
+	if (rc == 1) {
+		complete(c, &b);
+		if (publish_batch(c, &b, w, NULL, e) == 0)
+			c->pos = b.end;
+		else
+			rc = -1;
+	}
+	wal_map_free(&b.map);
+	return rc;
+}
+
+/* Whether index x is what it was when *before was read. */
+static bool
+unmoved(const struct wal_index *x, const struct wal_index *before)
+{
+	return x->change == before->change && x->salt1 == before->salt1 &&
+	    x->salt2 == before->salt2 && x->mx_frame == before->mx_frame;
+}
+
+/*
+ * Publishes everything up to the mxFrame of the index as it is now.  1; 0 if the
+ * index could not be read (pin anew); -1.  May set doubt.
+ */
+static int
+append(struct capture *c, bool *found, struct err *e)
+{
+	struct wal_index x, before;
+	int rc, tries;
+
+	memset(&before, 0, sizeof before);
+	if (publish_tail(c, e) != 0)
+		return -1;
+	for (tries = 0; tries < INDEX_TRIES; tries++) {
+		if ((rc = db_index(c->db, &x, e)) != 1)
+			return rc;
+		if (x.mx_frame == 0 && c->pos.frames > 0 &&
+		    (c->pos.salt1 != x.salt1 || c->pos.salt2 != x.salt2)) {
+			/* A new generation without frames yet. */
+			memset(&c->pos, 0, sizeof c->pos);
+			c->pos.salt1 = x.salt1;
+			c->pos.salt2 = x.salt2;
+			c->em.pages->wal = c->pos;
+		}
+		if (capture_has_all(c, &x))
+			return 1;
+		*found = true;
+		while ((rc = append_batch(c, &x, e)) == 1)
+			if (capture_has_all(c, &x))
+				return 1;
+		if (rc < 0)
+			return -1;
+		if (unmoved(&x, &before))
+			break;
+		before = x;
+	}
+	doubt(c);
+	return 1;
+}
+
+/* A rollback-journal database: lets writers in, and sees whether any came. */
+static int
+breathe(struct capture *c, const uint8_t *counter, struct err *e)
+{
+	uint8_t *page = xmalloc(page_size(c));
+	int rc = -1;
+
+	db_unpin_all(c->db);
+	if (db_pin(c->db, e) != 0 || db_read_page(c->db, 1, page, e) != 0)
+		goto out;
+	if (memcmp(page + 24, counter, 4) != 0)
+		err_set(e, ERR_BUSY, "%s: changed while it was read",
+		    c->db_path);
+	else
+		rc = 0;
+out:
+	free(page);
+	return rc;
+}
+
+static void
+report(struct capture *c, uint32_t pgno, uint32_t commit, int64_t *next)
+{
+	int64_t now = time_mono_ms();
+
+	if (*next == 0)
+		*next = now + PROGRESS_MS;
+	if (now < *next)
+		return;
+	*next = now + PROGRESS_MS;
+	log_line(LOG_INFO, "reading database", "path", c->db_path, "page",
+	    I64(pgno), "pages", I64(commit), NULL);
+}
+
+static bool
+cancelled(const struct capture *c)
+{
+	return c->cancel != NULL && atomic_load(c->cancel);
+}
+
+/* Adds every page of the image to f; sliced: see breathe(). */
+static int
+add_image(struct capture *c, struct emit_file *f, struct image *m,
+    bool sliced, struct err *e)
+{
+	uint8_t *page = xmalloc(m->page_size), counter[4] = { 0 };
+	uint32_t pgno = 0;
+	int64_t next = 0;
+	int rc;
+
+	while ((rc = image_next(m, &pgno, page, e)) == 1) {
+		if (pgno == 1)
+			memcpy(counter, page + 24, sizeof counter);
+		if (emit_page(f, pgno, page, e) != 0)
+			break;
+		if (pgno % SLICE_PAGES != 0)
+			continue;
+		report(c, pgno, m->commit, &next);
+		if (cancelled(c)) {
+			err_set(e, ERR_BUSY, "%s: stopped at page %lu of %lu",
+			    c->db_path, (unsigned long)pgno,
+			    (unsigned long)m->commit);
+			break;
+		}
+		if (sliced && breathe(c, counter, e) != 0)
+			break;
+	}
+	if (rc == 0 && sliced)
+		rc = breathe(c, counter, e);
+	free(page);
+	return rc == 0 ? 0 : -1;
+}
+
+/* An image, pinning anew where the index is torn or on the move. */
+static int
+take_image(struct capture *c, struct image *m, struct err *e)
+{
+	int rc, tries;
+
+	for (tries = 0; tries < INDEX_TRIES; tries++) {
+		if ((rc = image_open(m, c->db, e)) != 0)
+			break;
+		if (db_pin(c->db, e) != 0)
+			return -1;
+		db_unpin_old(c->db);
+	}
+	if (rc == 0)
+		return err_set(e, ERR_BUSY, "%s: the wal-index cannot be "
+		    "read", c->db_path);
+	if (rc == 1 && m->commit == 0)
+		return err_set(e, ERR_ABSENT, "%s: empty file, not yet a "
+		    "database", c->db_path);
+	return rc == 1 ? 0 : -1;
+}
+
+static int
+diff_once(struct capture *c, bool sliced, struct err *e)
+{
+	struct image m;
+	struct emit_file f;
+	int rc = -1;
+
+	if (take_image(c, &m, e) != 0)
+		return -1;
+	emit_init(&f, &c->em);
+	if (add_image(c, &f, &m, sliced, e) == 0 &&
+	    emit_publish(&f, m.commit, e) == 0) {
+		c->pos = c->em.pages->wal = m.end;
+		c->doubt = false;
+		rc = 0;
+	}
+	emit_free(&f);
+	image_close(&m);
+	return rc;
+}
+
+int
+capture_diff(struct capture *c, struct err *e)
+{
+	int i;
+
+	capture_give_up(c, "compare");
+	for (i = 0; i < SLICED_TRIES && !db_is_wal(c->db); i++) {
+		if (diff_once(c, true, e) == 0)
+			return 0;
+		if (e->kind != ERR_BUSY || cancelled(c))
+			return -1;
+	}
+	return diff_once(c, false, e);
+}
+
+int
+capture_count(struct capture *c, uint32_t *differ, uint32_t *total,
+    struct err *e)
+{
+	struct pages *t = c->em.pages;
+	uint8_t *page = xmalloc(t->page_size);
+	uint64_t hash;
+	struct image m;
+	uint32_t pgno;
+	int rc;
+
+	*differ = *total = 0;
+	if ((rc = take_image(c, &m, e)) != 0)
+		goto out;
+	while ((rc = image_next(&m, &pgno, page, e)) == 1) {
+		++*total;
+		if (!pages_get(t, pgno, &hash) ||
+		    hash != ltx_page_hash(t->salt, pgno, page, t->page_size))
+			++*differ;
+	}
+	image_close(&m);
+out:
+	free(page);
+	return rc;
+}
+
+int
+capture_pass(struct capture *c, bool *found, struct err *e)
+{
+	int rc, tries;
+
+	*found = false;
+	for (tries = 0; tries < INDEX_TRIES; tries++) {
+		if (c->doubt && (*found = true, capture_diff(c, e) != 0))
+			return -1;
+		rc = db_is_wal(c->db) ? append(c, found, e) : 1;
+		if (rc < 0)
+			return -1;
+		if (c->doubt)
+			continue;
+		if (db_pin(c->db, e) != 0)
+			return -1;
+		if (rc == 0) {		/* SQLite has recovered the index */
+			db_unpin_old(c->db);
+			continue;
+		}
+		rc = db_is_wal(c->db) ? append(c, found, e) : 1;
+		if (rc != 1 || c->doubt) {
+			db_unpin_new(c->db);
+			if (rc < 0)
+				return -1;
+			continue;
+		}
+		db_unpin_old(c->db);
+		return 0;
+	}
+	return err_set(e, ERR_BUSY, "%s: the wal-index cannot be read",
+	    c->db_path);
+}
+
+static int
+load_tail(struct capture *c, const struct wal_index *x,
+    struct capture_tail *t, struct err *e)
+{
+	struct batch *b = &t->batch;
+	struct wal *w;
+	size_t i;
+	int rc;
+
+	if ((rc = read_batch(c, x, &w, b, e)) != 1)
+		return rc;
+	complete(c, b);
+	t->bytes = xmalloc(b->map.n * page_size(c));
+	for (i = 0; i < b->map.n; i++)
+		if (read_entry(c, w, &b->map.entry[i],
+		    t->bytes + i * page_size(c), e) != 0)
+			return -1;
+	return 1;
+}
+
+int
+capture_take_tail(struct capture *c, bool *taken, struct err *e)
+{
+	struct capture_tail *t;
+	struct wal_index x;
+	int rc;
+
+	*taken = false;
+	if (c->tail != NULL || c->doubt)
+		return 0;
+	if ((rc = db_index(c->db, &x, e)) != 1)
+		return rc;
+	if (capture_has_all(c, &x)) {
+		*taken = true;
+		return 0;
+	}
+	if (c->pos.salt1 != x.salt1 || c->pos.salt2 != x.salt2 ||
+	    (uint64_t)(x.mx_frame - c->pos.frames) * page_size(c) >
+	    TAIL_BYTES)
+		return 0;
+	t = xcalloc(1, sizeof *t);
+	if ((rc = load_tail(c, &x, t, e)) != 1) {
+		free_tail(t);
+		return rc;
+	}
+	c->tail = t;
+	c->pos = t->batch.end;
+	*taken = true;
+	return 0;
+}
+
+/* Whether the WAL begins with exactly what was consumed. */
+static int
+same_prefix(struct capture *c, const struct wal_pos *p, struct err *e)
+{
+	struct wal_index x;
+	struct wal_frame f;
+	struct wal_pos at;
+	struct wal *w;
+	int rc;
+
+	if ((rc = db_index(c->db, &x, e)) != 1)
+		return rc;
+	if (p->frames == 0 || x.salt1 != p->salt1 || x.salt2 != p->salt2 ||
+	    x.mx_frame < p->frames)
+		return 0;
+	if ((rc = db_wal(c->db, &w, e)) != 1 ||
+	    (rc = wal_seek(w, p->salt1, p->salt2, NULL, e)) != 1)
+		return rc;
+	do {
+		if ((rc = wal_next(w, &f, e)) != 1)
+			return rc;
+		wal_tell(w, &at);
+	} while (at.frames < p->frames);
+	return at.cksum1 == p->cksum1 && at.cksum2 == p->cksum2;
+}
+
+int
+capture_prove(struct capture *c, const struct disk_stat *db, struct err *e)
+{
+	struct pages *t = c->em.pages;
+	struct disk_stat wal;
+	int rc;
+
+	c->doubt = true;
+	memset(&c->pos, 0, sizeof c->pos);
+	if (!t->settled || !disk_stat_equal(&t->db, db)) {
+		c->reason = "database file is not known to be unchanged";
+		return 0;
+	}
+	if (!db_is_wal(c->db)) {
+		c->doubt = !t->clean;
+		c->reason = "not stopped cleanly";
+		return 0;
+	}
+	if (t->clean && (disk_stat(db_wal_path(c->db), &wal, e) != 0 ||
+	    wal.size == 0)) {
+		c->doubt = false;
+		return 0;
+	}
+	if ((rc = same_prefix(c, &t->wal, e)) < 0)
+		return -1;
+	c->reason = "wal is not the one that was consumed";
+	c->doubt = rc == 0;
+	if (rc == 1)
+		c->pos = t->wal;
+	return 0;
+}

@@ -1,0 +1,595 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The live database, through SQLite.
+ *
+ * Connections 0 and 1 take turns to hold a read transaction; connection 2 takes
+ * the write lock for the last step of a checkpoint that cannot finish without.
+ * From SQLite's locking it follows that while a read transaction is held on
+ * mark M > 0 nobody can restart or truncate the WAL, and nobody can copy frames
+ * past M into the database file; and that on mark 0 nobody can copy any.
+ *
+ * Raw pages are read through the sqlite3_file of connection 0
+ * (SQLITE_FCNTL_FILE_POINTER), and so is the shared memory of the wal-index: a
+ * descriptor of our own on either file would, when closed, drop SQLite's POSIX
+ * locks.  The -wal has no such locks and is opened here.
+ *
+ * Nothing of the application's is changed: no checkpoint on close, no removal of
+ * a WAL with content, no page cache to speak of.
+ */
+#include <sys/stat.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "be.h"
+#include "db.h"
+#include "disk.h"
+#include "wal.h"
+
+#define CONNECTIONS 3
+#define LOCKER 2		/* the connection that takes the write lock */
+#define SHM_REGION 32768
+#define PIN_TRIES 1000		/* a millisecond apart */
+#define SQLITE_HEADER_SIZE 100
+
+struct db {
+	char *given;		/* as the caller names it, maybe a link */
+	char *wal_path, *shm_path;	/* as SQLite resolves it */
+	sqlite3 *c[CONNECTIONS];
+	int cur;		/* connection that is pinned, or next is not */
+	bool pinned[2];
+	sqlite3_file *file;
+	uint32_t page_size;
+	bool is_wal;
+	struct disk_stat self, wal_self, shm_self;	/* dev and ino */
+	bool sidecars_known;
+	int wal_fd;
+	struct wal *wal;
+};
+
+/* The error of a connection; kind by what can be done about it. */
+static int
+fail(sqlite3 *c, int rc, const char *path, const char *what, struct err *e)
+{
+	enum err_kind kind = ERR_SYSTEM;
+
+	switch (rc & 0xff) {
+	case SQLITE_BUSY:
+	case SQLITE_LOCKED:
+	case SQLITE_PROTOCOL:
+		kind = ERR_BUSY;
+		break;
+	case SQLITE_FULL:
+		kind = ERR_FULL;
+		break;
+	case SQLITE_NOTADB:
+		err_set(e, ERR_SYSTEM, "%s: file is not a database "
+		    "(not SQLite, or encrypted)", path);
+		return -1;
+	}
+	err_set(e, kind, "%s: %s: %s", path, what,
+	    c != NULL ? sqlite3_errmsg(c) : sqlite3_errstr(rc));
+	if ((rc & 0xff) == SQLITE_CANTOPEN)
+		err_hint(e, "check that the directory is writable, or that "
+		    "the -wal and -shm files exist and can be read");
+	return -1;
+}
+
+static int
+run(sqlite3 *c, const char *sql)
+{
+	return sqlite3_exec(c, sql, NULL, NULL, NULL);
+}
+
+/* First column of the first row, as an integer or as text (malloc'd). */
+static int
+query(sqlite3 *c, const char *sql, int64_t *v, char **text)
+{
+	sqlite3_stmt *s;
+	int rc = sqlite3_prepare_v2(c, sql, -1, &s, NULL);
+
+	if (rc != SQLITE_OK)
+		return rc;
+	rc = sqlite3_step(s);
+	if (rc == SQLITE_ROW) {
+		if (v != NULL)
+			*v = sqlite3_column_int64(s, 0);
+		if (text != NULL)
+			*text = xstrdup((const char *)
+			    sqlite3_column_text(s, 0));
+	}
+	sqlite3_finalize(s);
+	return rc == SQLITE_ROW ? SQLITE_OK : rc == SQLITE_DONE ?
+	    SQLITE_ERROR : rc;
+}
+
+static bool
+exists(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0;
+}
+
+/*
+ * SQLite gives -wal and -shm the database's mode, but our user.  Where we are
+ * neither root nor the database's owner, they must be usable through the group
+ * or by everyone, or the application is locked out of its own database.
+ */
+static int
+refuse_to_lock_out(const char *path, const char *wal, const char *shm,
+    struct err *e)
+{
+	struct stat st, dir;
+	char *parent;
+	bool same_group;
+
+	if (geteuid() == 0 || stat(path, &st) != 0 ||
+	    st.st_uid == geteuid() || (exists(wal) && exists(shm)))
+		return 0;
+	parent = path_dir(path);
+	same_group = st.st_gid == getegid() || (stat(parent, &dir) == 0 &&
+	    (dir.st_mode & S_ISGID) != 0 && dir.st_gid == st.st_gid);
+	free(parent);
+	if ((st.st_mode & 0006) == 0006 ||
+	    (same_group && (st.st_mode & 0060) == 0060))
+		return 0;
+	err_set(e, ERR_SYSTEM, "%s: owned by uid %ld: its -wal and -shm, "
+	    "created by us as uid %ld, would lock the application out",
+	    path, (long)st.st_uid, (long)geteuid());
+	err_hint(e, "run as the user of the application, or as root");
+	return -1;
+}
+
+/* What can be told before SQLite reads, and so creates, anything. */
+static int
+examine(struct db *db, struct err *e)
+{
+	struct stat st;
+
+	if (stat(db->given, &st) != 0)
+		return err_sys(e, db->given, "open");
+	if (S_ISDIR(st.st_mode)) {
+		errno = EISDIR;
+		return err_sys(e, db->given, "open");
+	}
+	if (!S_ISREG(st.st_mode))
+		return err_set(e, ERR_SYSTEM, "%s: not a regular file",
+		    db->given);
+	if (st.st_size == 0)
+		return err_set(e, ERR_ABSENT, "%s: empty file, not yet a "
+		    "database", db->given);
+	if (access(db->given, R_OK) != 0)
+		return err_sys(e, db->given, "open");
+	return disk_stat(db->given, &db->self, e);
+}
+
+static int
+open_all(struct db *db, struct err *e)
+{
+	const char *path;
+	int i, rc;
+
+	for (i = 0; i < CONNECTIONS; i++) {
+		rc = sqlite3_open_v2(db->given, &db->c[i],
+		    SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+		if (rc != SQLITE_OK)
+			return fail(db->c[i], rc, db->given, "open", e);
+		sqlite3_extended_result_codes(db->c[i], 1);
+		sqlite3_busy_timeout(db->c[i], 0);
+	}
+	path = sqlite3_db_filename(db->c[0], "main");
+	db->wal_path = xasprintf("%s-wal", path);
+	db->shm_path = xasprintf("%s-shm", path);
+	return refuse_to_lock_out(path, db->wal_path, db->shm_path, e);
+}
+
+static int
+set_up(struct db *db, sqlite3 *c, struct err *e)
+{
+	int on = 1, rc;
+
+	sqlite3_db_config(c, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	sqlite3_file_control(c, "main", SQLITE_FCNTL_PERSIST_WAL, &on);
+	rc = run(c, "PRAGMA wal_autocheckpoint=0; PRAGMA mmap_size=0;"
+	    "PRAGMA synchronous=NORMAL; PRAGMA cache_size=-64");
+	return rc == SQLITE_OK ? 0 : fail(c, rc, db->given, "open", e);
+}
+
+/* Journal mode and page size, as the file has them. */
+static int
+learn(struct db *db, enum db_open how, bool *switched, struct err *e)
+{
+	sqlite3 *c = db->c[0];
+	char *mode = NULL;
+	int64_t size;
+	int rc;
+
+	rc = query(c, "PRAGMA journal_mode", NULL, &mode);
+	db->is_wal = rc == SQLITE_OK && strcmp(mode, "wal") == 0;
+	if (rc == SQLITE_OK && !db->is_wal && how == DB_SWITCH_TO_WAL) {
+		free(mode);
+		mode = NULL;
+		rc = query(c, "PRAGMA journal_mode=wal", NULL, &mode);
+		db->is_wal = rc == SQLITE_OK && strcmp(mode, "wal") == 0;
+		if (rc == SQLITE_OK && !db->is_wal) {
+			err_set(e, ERR_SYSTEM, "%s: enable wal failed, "
+			    "mode=\"%s\"", db->given, mode);
+			free(mode);
+			return -1;
+		}
+		if (switched != NULL)
+			*switched = db->is_wal;
+	}
+	free(mode);
+	if (rc == SQLITE_OK)
+		rc = query(c, "PRAGMA schema_version", &size, NULL);
+	if (rc == SQLITE_OK)
+		rc = query(c, "PRAGMA page_size", &size, NULL);
+	if (rc != SQLITE_OK)
+		return fail(c, rc, db->given, "open", e);
+	db->page_size = (uint32_t)size;
+	return 0;
+}
+
+int
+db_open(struct db **out, const char *path, enum db_open how, bool *switched,
+    struct err *e)
+{
+	struct db *db = xcalloc(1, sizeof *db);
+	int i;
+
+	if (switched != NULL)
+		*switched = false;
+	db->given = xstrdup(path);
+	db->wal_fd = -1;
+	if (examine(db, e) != 0 || open_all(db, e) != 0)
+		goto bad;
+	for (i = 0; i < CONNECTIONS; i++)
+		if (set_up(db, db->c[i], e) != 0)
+			goto bad;
+	if (learn(db, how, switched, e) != 0)
+		goto bad;
+	if (sqlite3_file_control(db->c[0], "main",
+	    SQLITE_FCNTL_FILE_POINTER, &db->file) != SQLITE_OK ||
+	    db->file == NULL || db->file->pMethods == NULL) {
+		err_set(e, ERR_SYSTEM, "%s: SQLite gives no file", path);
+		goto bad;
+	}
+	*out = db;
+	return 0;
+bad:
+	db_close(db);
+	return -1;
+}
+
+/* As the last connection of an empty WAL we close like anybody else. */
+static void
+allow_cleanup(struct db *db)
+{
+	struct stat st;
+	int i, off = 0;
+
+	if (!db->is_wal || stat(db->wal_path, &st) != 0 || st.st_size != 0 ||
+	    db_has_moved(db))
+		return;
+	for (i = 0; i < CONNECTIONS; i++) {
+		sqlite3_db_config(db->c[i], SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE,
+		    0, NULL);
+		sqlite3_file_control(db->c[i], "main",
+		    SQLITE_FCNTL_PERSIST_WAL, &off);
+	}
+}
+
+void
+db_close(struct db *db)
+{
+	int i;
+
+	if (db == NULL)
+		return;
+	if (db->file != NULL) {
+		db_unpin_all(db);
+		allow_cleanup(db);
+	}
+	for (i = CONNECTIONS - 1; i >= 0; i--)
+		sqlite3_close(db->c[i]);
+	wal_free(db->wal);
+	if (db->wal_fd >= 0)
+		close(db->wal_fd);
+	free(db->shm_path);
+	free(db->wal_path);
+	free(db->given);
+	free(db);
+}
+
+uint32_t
+db_page_size(const struct db *db)
+{
+	return db->page_size;
+}
+
+bool
+db_is_wal(const struct db *db)
+{
+	return db->is_wal;
+}
+
+const char *
+db_wal_path(const struct db *db)
+{
+	return db->wal_path;
+}
+
+static bool
+same_file(const char *path, const struct disk_stat *s)
+{
+	struct disk_stat now;
+	struct err ignored;
+
+	return disk_stat(path, &now, &ignored) == 0 && now.dev == s->dev &&
+	    now.ino == s->ino;
+}
+
+bool
+db_has_moved(struct db *db)
+{
+	int moved = 0;
+
+	if (!same_file(db->given, &db->self) ||
+	    sqlite3_file_control(db->c[0], "main", SQLITE_FCNTL_HAS_MOVED,
+	    &moved) != SQLITE_OK || moved)
+		return true;
+	return db->sidecars_known &&
+	    (!same_file(db->wal_path, &db->wal_self) ||
+	    !same_file(db->shm_path, &db->shm_self));
+}
+
+int
+db_data_version(struct db *db, int64_t *v, struct err *e)
+{
+	int rc = query(db->c[LOCKER], "PRAGMA data_version", v, NULL);
+
+	return rc == SQLITE_OK ? 0 :
+	    fail(db->c[LOCKER], rc, db->given, "data_version", e);
+}
+
+/* The pragma reads page 1, which is what begins the read transaction. */
+static int
+begin(sqlite3 *c)
+{
+	int64_t ignored;
+	int rc = run(c, "BEGIN");
+
+	if (rc != SQLITE_OK)
+		return rc;
+	rc = query(c, "PRAGMA schema_version", &ignored, NULL);
+	if (rc != SQLITE_OK)
+		run(c, "ROLLBACK");
+	return rc;
+}
+
+int
+db_pin(struct db *db, struct err *e)
+{
+	int i = db->pinned[db->cur] ? !db->cur : db->cur, rc = SQLITE_OK;
+	int try;
+
+	for (try = 0; try < PIN_TRIES; try++) {
+		rc = begin(db->c[i]);
+		if ((rc & 0xff) != SQLITE_BUSY &&
+		    (rc & 0xff) != SQLITE_PROTOCOL)
+			break;
+		sleep_ms(1);
+	}
+	if (rc != SQLITE_OK)
+		return fail(db->c[i], rc, db->given, "begin", e);
+	db->pinned[i] = true;
+	if (db->is_wal && !db->sidecars_known)
+		db->sidecars_known = disk_stat(db->wal_path, &db->wal_self,
+		    e) == 0 && disk_stat(db->shm_path, &db->shm_self, e) == 0;
+	return 0;
+}
+
+static void
+end(struct db *db, int i)
+{
+	if (db->pinned[i])
+		run(db->c[i], "ROLLBACK");
+	db->pinned[i] = false;
+}
+
+void
+db_unpin_old(struct db *db)
+{
+	if (!db->pinned[!db->cur])
+		return;
+	end(db, db->cur);
+	db->cur = !db->cur;
+}
+
+void
+db_unpin_new(struct db *db)
+{
+	end(db, !db->cur);
+}
+
+void
+db_unpin_all(struct db *db)
+{
+	end(db, 0);
+	end(db, 1);
+}
+
+int
+db_index(struct db *db, struct wal_index *x, struct err *e)
+{
+	void volatile *shm = NULL;
+	uint8_t copy[WAL_INDEX_SIZE];
+	int rc, i;
+
+	rc = db->file->pMethods->xShmMap(db->file, 0, SHM_REGION, 0, &shm);
+	if ((rc != SQLITE_OK && (rc & 0xff) != SQLITE_READONLY) ||
+	    shm == NULL)
+		return fail(NULL, rc, db->shm_path, "map", e);
+	for (i = 0; i < WAL_INDEX_SIZE; i++)
+		copy[i] = ((uint8_t volatile *)shm)[i];
+	if (!wal_index_parse(copy, x))
+		return 0;
+	if (x->page_size != db->page_size)
+		return err_set(e, ERR_DAMAGED, "%s: page size is %lu in the "
+		    "index, %lu in the database", db->shm_path,
+		    (unsigned long)x->page_size,
+		    (unsigned long)db->page_size);
+	return 1;
+}
+
+int
+db_wal(struct db *db, struct wal **w, struct err *e)
+{
+	if (db->wal == NULL) {
+		db->wal_fd = open(db->wal_path, O_RDONLY | O_CLOEXEC);
+		if (db->wal_fd < 0)
+			return errno == ENOENT ? 0 :
+			    err_sys(e, db->wal_path, "open");
+		db->wal = wal_new(db->wal_fd, db->wal_path, db->page_size);
+	}
+	*w = db->wal;
+	return 1;
+}
+
+int
+db_read_page(struct db *db, uint32_t pgno, uint8_t *page, struct err *e)
+{
+	int rc = db->file->pMethods->xRead(db->file, page,
+	    (int)db->page_size, (sqlite3_int64)(pgno - 1) * db->page_size);
+
+	if (rc != SQLITE_OK && rc != SQLITE_IOERR_SHORT_READ) {
+		fail(NULL, rc, db->given, "read", e);
+		return -1;
+	}
+	return 0;
+}
+
+int
+db_file_pages(struct db *db, uint32_t *n, struct err *e)
+{
+	uint8_t h[SQLITE_HEADER_SIZE];
+	sqlite3_int64 size;
+	int rc = db->file->pMethods->xFileSize(db->file, &size);
+
+	if (rc != SQLITE_OK)
+		return fail(NULL, rc, db->given, "size", e);
+	*n = (uint32_t)(size / db->page_size);
+	if (db->is_wal || *n == 0)
+		return 0;
+	rc = db->file->pMethods->xRead(db->file, h, sizeof h, 0);
+	if (rc != SQLITE_OK)
+		return fail(NULL, rc, db->given, "read", e);
+	if (be32(h + 28) != 0 && be32(h + 28) <= *n &&
+	    memcmp(h + 24, h + 92, 4) == 0)
+		*n = be32(h + 28);
+	return 0;
+}
+
+static sqlite3 *
+idle(const struct db *db)
+{
+	return db->c[db->pinned[db->cur] ? !db->cur : db->cur];
+}
+
+int
+db_checkpoint(struct db *db, bool *all, struct err *e)
+{
+	sqlite3 *c = idle(db);
+	int frames = -1, copied = -1, rc;
+
+	*all = false;
+	rc = sqlite3_wal_checkpoint_v2(c, "main", SQLITE_CHECKPOINT_PASSIVE,
+	    &frames, &copied);
+	if ((rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_LOCKED)
+		return 0;
+	if (rc != SQLITE_OK)
+		return fail(c, rc, db->given, "checkpoint", e);
+	*all = frames >= 0 && frames == copied;
+	return 0;
+}
+
+int
+db_truncate_wal(struct db *db, bool *done, struct err *e)
+{
+	sqlite3 *c = idle(db);
+	int frames = -1, copied = -1, rc;
+
+	*done = false;
+	rc = sqlite3_wal_checkpoint_v2(c, "main", SQLITE_CHECKPOINT_TRUNCATE,
+	    &frames, &copied);
+	if ((rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_LOCKED)
+		return 0;
+	if (rc != SQLITE_OK)
+		return fail(c, rc, db->given, "checkpoint", e);
+	*done = true;
+	return 0;
+}
+
+int
+db_sync(struct db *db, struct err *e)
+{
+	int rc = db->file->pMethods->xSync(db->file, SQLITE_SYNC_NORMAL);
+
+	return rc == SQLITE_OK ? 0 : fail(NULL, rc, db->given, "fsync", e);
+}
+
+int
+db_write_lock(struct db *db)
+{
+	return run(db->c[LOCKER], "BEGIN IMMEDIATE") == SQLITE_OK;
+}
+
+void
+db_write_unlock(struct db *db)
+{
+	run(db->c[LOCKER], "ROLLBACK");
+}
+
+int
+db_check_file(const char *path, bool full, struct err *e)
+{
+	sqlite3 *c = NULL;
+	char *text = NULL;
+	int rc;
+
+	rc = sqlite3_open_v2(path, &c, SQLITE_OPEN_READWRITE |
+	    SQLITE_OPEN_NOMUTEX, NULL);
+	if (rc == SQLITE_OK)
+		rc = query(c, full ? "PRAGMA integrity_check(1)" :
+		    "PRAGMA quick_check(1)", NULL, &text);
+	if (rc != SQLITE_OK)
+		err_set(e, ERR_DAMAGED, "%s: integrity check failed: %s",
+		    path, sqlite3_errmsg(c));
+	else if (strcmp(text, "ok") != 0)
+		rc = err_set(e, ERR_DAMAGED,
+		    "%s: integrity check failed: %s", path, text);
+	free(text);
+	sqlite3_close(c);
+	return rc == SQLITE_OK ? 0 : -1;
+}
+
+const char *
+db_sqlite_version(void)
+{
+	return sqlite3_libversion();
+}
+
+bool
+db_sqlite_has_reset_bug(void)
+{
+	int v = sqlite3_libversion_number();
+
+	return v >= 3007000 && v <= 3051002 &&
+	    !(v >= 3044006 && v < 3045000) && !(v >= 3050007 && v < 3051000);
+}

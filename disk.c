@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Every call that changes the file system.
+ *
+ * A name becomes durable in two steps: fsync of the file before its name is
+ * given to it by rename, fsync of the directory after.  A crash before the
+ * rename leaves at most NAME.tmp, which the next writer of that name removes; a
+ * crash after it leaves the whole file, whose name may be lost until the
+ * directory is synced.  A failed fsync is never repeated on the same file:
+ * the kernel may have dropped what it could not write.
+ */
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "disk.h"
+
+#define PID_TEXT_MAX 32
+
+int
+disk_owner_of(const char *path, struct disk_owner *o, struct err *e)
+{
+	struct stat st;
+	char *dir;
+	int rc = -1;
+
+	if (stat(path, &st) != 0)
+		return err_sys(e, path, "stat");
+	o->file_mode = st.st_mode & 0666;
+	o->uid = st.st_uid;
+	o->gid = st.st_gid;
+	o->chown = o->uid != geteuid() || o->gid != getegid();
+	dir = path_dir(path);
+	if (stat(dir, &st) != 0) {
+		err_sys(e, dir, "stat");
+		goto out;
+	}
+	o->dir_mode = st.st_mode & 0777;
+	rc = 0;
+out:
+	free(dir);
+	return rc;
+}
+
+void
+disk_owner_private(struct disk_owner *o)
+{
+	o->file_mode = 0600;
+	o->dir_mode = 0700;
+	o->uid = geteuid();
+	o->gid = getegid();
+	o->chown = false;
+}
+
+int
+disk_stat(const char *path, struct disk_stat *s, struct err *e)
+{
+	struct stat st;
+
+	if (stat(path, &st) != 0)
+		return err_sys(e, path, "stat");
+	s->dev = st.st_dev;
+	s->ino = st.st_ino;
+	s->size = (uint64_t)st.st_size;
+	s->mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 +
+	    st.st_mtim.tv_nsec;
+	s->ctime_ns = (int64_t)st.st_ctim.tv_sec * 1000000000 +
+	    st.st_ctim.tv_nsec;
+	return 0;
+}
+
+bool
+disk_stat_equal(const struct disk_stat *a, const struct disk_stat *b)
+{
+	return a->dev == b->dev && a->ino == b->ino && a->size == b->size &&
+	    a->mtime_ns == b->mtime_ns && a->ctime_ns == b->ctime_ns;
+}
+
+/*
+ * Gives fd the owner, then the mode: never wider than asked, whatever the
+ * umask.  Where the group cannot be given, its bits go; where the owner
+ * cannot, we stay the owner.
+ */
+static int
+give(int fd, const struct disk_owner *o, mode_t mode, const char *path,
+    struct err *e)
+{
+	if (o->chown && fchown(fd, o->uid, o->gid) != 0 &&
+	    fchown(fd, (uid_t)-1, o->gid) != 0)
+		mode &= ~(mode_t)0070;
+	if (fchmod(fd, mode) != 0)
+		return err_sys(e, path, "chmod");
+	return 0;
+}
+
+int
+disk_create(const char *path, const struct disk_owner *o, struct err *e)
+{
+	int fd;
+
+	if (disk_unlink(path, e) != 0)
+		return -1;
+	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+	    0600);
+	if (fd < 0)
+		return err_sys(e, path, "create");
+	if (give(fd, o, o->file_mode, path, e) != 0) {
+		close(fd);
+		unlink(path);
+		return -1;
+	}
+	return fd;
+}
+
+int
+disk_write(int fd, const void *p, size_t n, const char *path, struct err *e)
+{
+	const char *at = p;
+	ssize_t k;
+
+	while (n > 0) {
+		k = write(fd, at, n);
+		if (k < 0 && errno == EINTR)
+			continue;
+		if (k < 0)
+			return err_sys(e, path, "write");
+		at += k;
+		n -= (size_t)k;
+	}
+	return 0;
+}
+
+int
+disk_pwrite(int fd, const void *p, size_t n, int64_t off, const char *path,
+    struct err *e)
+{
+	const char *at = p;
+	ssize_t k;
+
+	while (n > 0) {
+		k = pwrite(fd, at, n, (off_t)off);
+		if (k < 0 && errno == EINTR)
+			continue;
+		if (k < 0)
+			return err_sys(e, path, "write");
+		at += k;
+		off += k;
+		n -= (size_t)k;
+	}
+	return 0;
+}
+
+int
+disk_truncate(int fd, int64_t size, const char *path, struct err *e)
+{
+	if (ftruncate(fd, (off_t)size) != 0)
+		return err_sys(e, path, "truncate");
+	return 0;
+}
+
+int
+disk_sync(int fd, const char *path, struct err *e)
+{
+	if (fsync(fd) != 0)
+		return err_sys(e, path, "fsync");
+	return 0;
+}
+
+int
+disk_set_time(int fd, int64_t ms, const char *path, struct err *e)
+{
+	struct timespec ts[2];
+
+	ts[0].tv_sec = (time_t)(ms / 1000);
+	ts[0].tv_nsec = (long)(ms % 1000) * 1000000;
+	ts[1] = ts[0];
+	if (futimens(fd, ts) != 0)
+		return err_sys(e, path, "set time");
+	return 0;
+}
+
+int
+disk_close(int *fd, const char *path, struct err *e)
+{
+	int f = *fd;
+
+	*fd = -1;
+	if (f >= 0 && close(f) != 0 && errno != EINTR)
+		return err_sys(e, path, "close");
+	return 0;
+}
+
+int
+disk_rename(const char *from, const char *to, struct err *e)
+{
+	if (rename(from, to) != 0)
+		return err_sys(e, to, "rename");
+	return 0;
+}
+
+int
+disk_link(const char *from, const char *to, struct err *e)
+{
+	if (link(from, to) != 0)
+		return err_sys(e, to, "link");
+	return 0;
+}
+
+int
+disk_unlink(const char *path, struct err *e)
+{
+	if (unlink(path) != 0 && errno != ENOENT)
+		return err_sys(e, path, "remove");
+	return 0;
+}
+
+static int
+make_dir(const char *path, const struct disk_owner *o, struct err *e)
+{
+	char *parent;
+	int fd = -1, rc;
+
+	if (mkdir(path, 0700) != 0)
+		return errno == EEXIST ? 0 : err_sys(e, path, "mkdir");
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(e, path, "open");
+	rc = give(fd, o, o->dir_mode, path, e);
+	close(fd);
+	parent = path_dir(path);
+	if (rc == 0)
+		rc = disk_sync_dir(parent, e);
+	free(parent);
+	return rc;
+}
+
+int
+disk_mkdirs(const char *path, const struct disk_owner *o, struct err *e)
+{
+	struct stat st;
+	char *s, *at;
+	int rc = 0;
+
+	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		return 0;
+	s = xstrdup(path);
+	for (at = s + 1; rc == 0 && (at = strchr(at, '/')) != NULL; at++) {
+		*at = '\0';
+		if (stat(s, &st) != 0)
+			rc = make_dir(s, o, e);
+		*at = '/';
+	}
+	if (rc == 0)
+		rc = make_dir(s, o, e);
+	if (rc == 0 && (stat(s, &st) != 0 || !S_ISDIR(st.st_mode))) {
+		errno = ENOTDIR;
+		rc = err_sys(e, path, "mkdir");
+	}
+	free(s);
+	return rc;
+}
+
+int
+disk_sync_dir(const char *path, struct err *e)
+{
+	int fd, rc = 0;
+
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(e, path, "open");
+	if (fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP)
+		rc = err_sys(e, path, "fsync");
+	close(fd);
+	return rc;
+}
+
+int
+disk_replace(const char *path, const void *p, size_t n,
+    const struct disk_owner *o, struct err *e)
+{
+	char *tmp = xasprintf("%s.tmp", path), *dir = path_dir(path);
+	int fd, rc = -1;
+
+	if ((fd = disk_create(tmp, o, e)) < 0)
+		goto out;
+	if (disk_write(fd, p, n, tmp, e) == 0 && disk_sync(fd, tmp, e) == 0 &&
+	    disk_close(&fd, tmp, e) == 0 && disk_rename(tmp, path, e) == 0)
+		rc = disk_sync_dir(dir, e);
+	else
+		unlink(tmp);
+out:
+	if (fd >= 0)
+		close(fd);
+	free(dir);
+	free(tmp);
+	return rc;
+}
+
+int
+disk_read_all(const char *path, size_t max, char **p, size_t *n,
+    struct err *e)
+{
+	struct stat st;
+	char *buf = NULL;
+	size_t got = 0, size;
+	ssize_t k = 1;
+	int fd, rc = -1;
+
+	if ((fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
+		return err_sys(e, path, "open");
+	if (fstat(fd, &st) != 0) {
+		err_sys(e, path, "stat");
+		goto out;
+	}
+	if (!S_ISREG(st.st_mode) || st.st_size < 0 ||
+	    (uint64_t)st.st_size > max) {
+		err_set(e, ERR_DAMAGED, "%s: not a file of at most %zu bytes",
+		    path, max);
+		goto out;
+	}
+	size = (size_t)st.st_size;
+	buf = xmalloc(size + 1);
+	while (got < size && k != 0) {
+		k = read(fd, buf + got, size - got);
+		if (k < 0 && errno == EINTR)
+			continue;
+		if (k < 0) {
+			err_sys(e, path, "read");
+			goto out;
+		}
+		got += (size_t)k;
+	}
+	buf[got] = '\0';
+	*p = buf;
+	*n = got;
+	buf = NULL;
+	rc = 0;
+out:
+	free(buf);
+	close(fd);
+	return rc;
+}
+
+/* Names whoever holds the lock, as far as the file tells. */
+static int
+held(int fd, const char *path, struct err *e)
+{
+	char pid[PID_TEXT_MAX];
+	ssize_t k = pread(fd, pid, sizeof pid - 1, 0);
+
+	pid[k > 0 ? k : 0] = '\0';
+	pid[strcspn(pid, "\n")] = '\0';
+	return err_set(e, ERR_LOCKED,
+	    "%s: locked by another process (pid %s)", path,
+	    pid[0] != '\0' ? pid : "unknown");
+}
+
+int
+disk_lock(const char *path, const struct disk_owner *o, int *fd,
+    struct err *e)
+{
+	char pid[PID_TEXT_MAX];
+	struct err ignored;
+	int f;
+
+	*fd = -1;
+	f = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (f < 0)
+		return err_sys(e, path, "open");
+	if (flock(f, LOCK_EX | LOCK_NB) != 0) {
+		if (errno == EWOULDBLOCK)
+			held(f, path, e);
+		else if (errno == ENOTSUP || errno == ENOLCK ||
+		    errno == ENOSYS || errno == EINVAL) {
+			close(f);
+			return 0;
+		} else
+			err_sys(e, path, "lock");
+		close(f);
+		return -1;
+	}
+	if (give(f, o, o->file_mode, path, e) != 0) {
+		close(f);
+		return -1;
+	}
+	/* The pid is a courtesy: a full disk must not keep us from locking. */
+	snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
+	if (disk_truncate(f, 0, path, &ignored) != 0 ||
+	    disk_pwrite(f, pid, strlen(pid), 0, path, &ignored) != 0)
+		log_line(LOG_DEBUG, "cannot note pid in lock file", "error",
+		    ignored.text, NULL);
+	*fd = f;
+	return 0;
+}

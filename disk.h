@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Every call that changes the file system goes through here.  All return 0
+ * or -1 with *e filled, naming the path.
+ */
+#ifndef DISK_H
+#define DISK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "util.h"
+
+/* Mode and owner of what is created: the database's (directories: those of
+ * the database's directory), so never wider.  Owner is set where we may. */
+struct disk_owner {
+	mode_t file_mode, dir_mode;
+	uid_t uid;
+	gid_t gid;
+	bool chown;
+};
+
+/* Taken from the database file and its directory. */
+int	disk_owner_of(const char *path, struct disk_owner *o, struct err *e);
+/* 0600, 0700 and ourselves. */
+void	disk_owner_private(struct disk_owner *o);
+
+/* What tells a file and every change of it: compared for equality only. */
+struct disk_stat {
+	uint64_t dev, ino, size;
+	int64_t mtime_ns, ctime_ns;
+};
+int	disk_stat(const char *path, struct disk_stat *s, struct err *e);
+bool	disk_stat_equal(const struct disk_stat *a,
+	    const struct disk_stat *b);
+
+/* A new empty file, a stale one of that name removed first; its descriptor
+ * (read and write, close-on-exec) or -1. */
+int	disk_create(const char *path, const struct disk_owner *o,
+	    struct err *e);
+int	disk_write(int fd, const void *p, size_t n, const char *path,
+	    struct err *e);
+int	disk_pwrite(int fd, const void *p, size_t n, int64_t off,
+	    const char *path, struct err *e);
+int	disk_truncate(int fd, int64_t size, const char *path, struct err *e);
+/* A failure is final for the file: drop it and write it again. */
+int	disk_sync(int fd, const char *path, struct err *e);
+/* Access and modification time, in ms since 1970. */
+int	disk_set_time(int fd, int64_t ms, const char *path, struct err *e);
+/* Closes and sets *fd to -1, whatever the answer; -1 is left alone. */
+int	disk_close(int *fd, const char *path, struct err *e);
+
+int	disk_rename(const char *from, const char *to, struct err *e);
+int	disk_link(const char *from, const char *to, struct err *e);
+/* An absent file is fine. */
+int	disk_unlink(const char *path, struct err *e);
+/* mkdir -p; each new directory is made durable in its parent. */
+int	disk_mkdirs(const char *path, const struct disk_owner *o,
+	    struct err *e);
+/* Where the file system refuses (EINVAL, ENOTSUP), that is not a failure. */
+int	disk_sync_dir(const char *path, struct err *e);
+
+/* The whole small file, replaced in one step: PATH.tmp, fsync, rename, fsync
+ * of the directory. */
+int	disk_replace(const char *path, const void *p, size_t n,
+	    const struct disk_owner *o, struct err *e);
+/* The whole file if it has at most max bytes, malloc'd with a NUL behind. */
+int	disk_read_all(const char *path, size_t max, char **p, size_t *n,
+	    struct err *e);
+
+/*
+ * An exclusive flock on path, which is created where absent and then holds
+ * our pid.  Held by another: ERR_LOCKED, naming its pid.  Not supported there:
+ * *fd is -1 and 0 is returned.  Closing *fd releases it.
+ */
+int	disk_lock(const char *path, const struct disk_owner *o, int *fd,
+	    struct err *e);
+
+#endif

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: ISC */
+/* Errors, log lines, memory, time and text: what every module may use. */
+#ifndef UTIL_H
+#define UTIL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * One error, filled once by whoever detects it.  The text is one line that
+ * names the path; the hint, if any, is what the reader can do about it.
+ */
+enum err_kind {
+	ERR_NONE,
+	ERR_SYSTEM,	/* a call failed: code is its errno */
+	ERR_USAGE,	/* wrong command line or configuration */
+	ERR_ABSENT,	/* what was asked for is not there */
+	ERR_DAMAGED,	/* bytes that are not what they must be */
+	ERR_LOCKED,	/* held by another process */
+	ERR_FOREIGN,	/* belongs to another database */
+	ERR_BUSY,	/* try again */
+	ERR_FULL	/* no space left: code is ENOSPC or EDQUOT */
+};
+
+struct err {
+	enum err_kind kind;
+	int code;
+	char text[1024];
+	char hint[256];
+};
+
+/* Fill *e; both return -1, so that a caller can return what they return. */
+int	err_set(struct err *e, enum err_kind kind, const char *fmt, ...)
+	    __attribute__((format(printf, 3, 4)));
+/* "PATH: WHAT: strerror(errno)"; kind is ERR_FULL, ERR_ABSENT (ENOENT) or
+ * ERR_SYSTEM. */
+int	err_sys(struct err *e, const char *path, const char *what);
+void	err_hint(struct err *e, const char *fmt, ...)
+	    __attribute__((format(printf, 2, 3)));
+
+/*
+ * Log lines in upstream's form (Go slog text):
+ *	time=2026-01-02T03:04:05.000Z level=INFO msg="..." key=value
+ * Keys and values alternate and end with NULL; values are quoted as needed.
+ * Lines below the level that log_level() set are dropped.  Thread-safe.
+ */
+enum log_level { LOG_TRACE, LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
+
+/* Name in any case; unknown is INFO, as upstream. */
+void	log_set_level(const char *name);
+/* Where lines go: stdout unless this was called. */
+void	log_to_stderr(void);
+bool	log_enabled(enum log_level level);
+void	log_line(enum log_level level, const char *msg, ...)
+	    __attribute__((sentinel));
+
+/* Numbers as text for log_line(): valid until the end of the block. */
+#define TEXT_SIZE 32
+char	*text_i64(char *buf, int64_t v);
+char	*text_txid(char *buf, uint64_t txid);	/* 16 hex digits */
+#define I64(v) text_i64((char[TEXT_SIZE]){0}, (int64_t)(v))
+#define TXID(v) text_txid((char[TEXT_SIZE]){0}, (uint64_t)(v))
+
+/* Memory: out of memory ends the process with a message, status 1. */
+void	*xmalloc(size_t n);
+void	*xcalloc(size_t n, size_t size);
+void	*xrealloc(void *p, size_t n);
+/* Room for one more: doubles *cap when n == *cap. */
+void	*xgrow(void *p, size_t n, size_t *cap, size_t size);
+char	*xstrdup(const char *s);
+char	*xasprintf(const char *fmt, ...)
+	    __attribute__((format(printf, 1, 2)));
+
+/* Milliseconds: since 1970 (the wall clock); since boot (never set back). */
+int64_t	time_wall_ms(void);
+int64_t	time_mono_ms(void);
+void	sleep_ms(int64_t ms);
+/* RFC 3339 UTC with seconds, "2026-04-24T12:00:00Z", or milliseconds. */
+char	*time_text(char buf[TEXT_SIZE], int64_t ms, bool with_ms);
+/* RFC 3339 with zone, fractions accepted, to ms; -1 if it is not one. */
+int	time_parse(const char *s, int64_t *ms);
+/* Go duration ("1h30m", "1.5s", "250ms", "0") to ms; -1 if it is not one. */
+int	duration_parse(const char *s, int64_t *ms);
+
+/* Absolute, cleaned path (no symbolic links followed), malloc'd; "~/" is
+ * the home directory. */
+char	*path_abs(const char *path);
+/* Directory part, malloc'd: "." where there is none. */
+char	*path_dir(const char *path);
+const char *path_base(const char *path);
+
+/* Random bytes from the system; never fails. */
+void	random_bytes(void *p, size_t n);
+
+/* Print s as a JSON string with quotes, as Go does (<, >, & escaped). */
+#include <stdio.h>
+void	json_string(FILE *f, const char *s);
+
+#endif
