@@ -342,28 +342,6 @@ add_image(struct capture *c, struct emit_file *f, struct image *m,
 	return rc == 0 ? 0 : -1;
 }
 
-/* An image, pinning anew where the index is torn or on the move. */
-static int
-take_image(struct capture *c, struct image *m, struct err *e)
-{
-	int rc, tries;
-
-	for (tries = 0; tries < INDEX_TRIES; tries++) {
-		if ((rc = image_open(m, c->db, e)) != 0)
-			break;
-		if (db_pin(c->db, e) != 0)
-			return -1;
-		db_unpin_old(c->db);
-	}
-	if (rc == 0)
-		return err_set(e, ERR_BUSY, "%s: the wal-index cannot be "
-		    "read", c->db_path);
-	if (rc == 1 && m->commit == 0)
-		return err_set(e, ERR_ABSENT, "%s: empty file, not yet a "
-		    "database", c->db_path);
-	return rc == 1 ? 0 : -1;
-}
-
 static int
 diff_once(struct capture *c, bool sliced, struct err *e)
 {
@@ -371,7 +349,7 @@ diff_once(struct capture *c, bool sliced, struct err *e)
 	struct emit_file f;
 	int rc = -1;
 
-	if (take_image(c, &m, e) != 0)
+	if (image_take(&m, c->db, e) != 0)
 		return -1;
 	emit_init(&f, &c->em);
 	if (add_image(c, &f, &m, sliced, e) == 0 &&
@@ -412,7 +390,7 @@ capture_count(struct capture *c, uint32_t *differ, uint32_t *total,
 	int rc;
 
 	*differ = *total = 0;
-	if ((rc = take_image(c, &m, e)) != 0)
+	if ((rc = image_take(&m, c->db, e)) != 0)
 		goto out;
 	while ((rc = image_next(&m, &pgno, page, e)) == 1) {
 		++*total;
@@ -426,6 +404,43 @@ out:
 	return rc;
 }
 
+bool
+capture_ghost(struct capture *c)
+{
+	struct wal_frame f;
+	struct err ignored;
+	struct wal *w;
+
+	if (!db_is_wal(c->db) || c->doubt || c->pos.frames == 0 ||
+	    db_wal(c->db, &w, &ignored) != 1 ||
+	    wal_seek(w, c->pos.salt1, c->pos.salt2, &c->pos, &ignored) != 1)
+		return false;
+	while (wal_next(w, &f, &ignored) == 1)
+		if (f.commit != 0)
+			return true;
+	return false;
+}
+
+int
+capture_move_pin(struct capture *c, bool *found, struct err *e)
+{
+	int rc = 1;
+
+	if (db_pin(c->db, e) != 0)
+		return -1;
+	if (db_is_wal(c->db))
+		rc = append(c, found, e);
+	if (rc == 1 && !c->doubt) {
+		db_unpin_old(c->db);
+		return 0;
+	}
+	if (rc == 0)	/* SQLite has recovered the index for the new pin */
+		db_unpin_old(c->db);
+	else
+		db_unpin_new(c->db);
+	return rc < 0 ? -1 : 1;
+}
+
 int
 capture_pass(struct capture *c, bool *found, struct err *e)
 {
@@ -435,26 +450,10 @@ capture_pass(struct capture *c, bool *found, struct err *e)
 	for (tries = 0; tries < INDEX_TRIES; tries++) {
 		if (c->doubt && (*found = true, capture_diff(c, e) != 0))
 			return -1;
-		rc = db_is_wal(c->db) ? append(c, found, e) : 1;
-		if (rc < 0)
+		if (db_is_wal(c->db) && append(c, found, e) < 0)
 			return -1;
-		if (c->doubt)
-			continue;
-		if (db_pin(c->db, e) != 0)
-			return -1;
-		if (rc == 0) {		/* SQLite has recovered the index */
-			db_unpin_old(c->db);
-			continue;
-		}
-		rc = db_is_wal(c->db) ? append(c, found, e) : 1;
-		if (rc != 1 || c->doubt) {
-			db_unpin_new(c->db);
-			if (rc < 0)
-				return -1;
-			continue;
-		}
-		db_unpin_old(c->db);
-		return 0;
+		if (!c->doubt && (rc = capture_move_pin(c, found, e)) <= 0)
+			return rc;
 	}
 	return err_set(e, ERR_BUSY, "%s: the wal-index cannot be read",
 	    c->db_path);

@@ -45,6 +45,8 @@ int	capture_prove(struct capture *c, const struct disk_stat *db,
  * position stays, and the pins hold what it needs.
  */
 int	capture_pass(struct capture *c, bool *found, struct err *e);
+/* The second half of a pass: 0; 1 if it must be made again; -1. */
+int	capture_move_pin(struct capture *c, bool *found, struct err *e);
 /* Compares the image with the table and publishes what differs, if anything. */
 int	capture_diff(struct capture *c, struct err *e);
 /* How many of the pages of the image differ from the table. */
@@ -55,6 +57,11 @@ int	capture_count(struct capture *c, uint32_t *differ, uint32_t *total,
  * replica; the next pass publishes it.  *taken false: more than 1 MiB.
  */
 int	capture_take_tail(struct capture *c, bool *taken, struct err *e);
+/*
+ * Whether the WAL holds a whole transaction past the position: one that the
+ * index will have in a moment, or never (its writer died before).
+ */
+bool	capture_ghost(struct capture *c);
 /* Whether index x holds nothing that is not consumed. */
 bool	capture_has_all(const struct capture *c, const struct wal_index *x);
 /* Gives up what is consumed and not published: the next pass compares. */

@@ -18,6 +18,8 @@
 #include "image.h"
 #include "ltx.h"
 
+#define TRIES 50	/* an index that is torn or on the move */
+
 static int
 contradiction(struct image *m, struct err *e)
 {
@@ -68,8 +70,8 @@ file_alone(struct image *m, struct err *e)
 	return 1;
 }
 
-int
-image_open(struct image *m, struct db *db, struct err *e)
+static int
+open_image(struct image *m, struct db *db, struct err *e)
 {
 	struct wal_index x;
 	int rc;
@@ -96,6 +98,27 @@ image_open(struct image *m, struct db *db, struct err *e)
 	if (rc != 1)
 		image_close(m);
 	return rc;
+}
+
+int
+image_take(struct image *m, struct db *db, struct err *e)
+{
+	int rc = 0, tries;
+
+	for (tries = 0; rc == 0 && tries < TRIES; tries++) {
+		rc = open_image(m, db, e);
+		if (rc == 0 && db_pin(db, e) != 0)
+			return -1;
+		if (rc == 0)
+			db_unpin_old(db);
+	}
+	if (rc == 0)
+		return err_set(e, ERR_BUSY, "%s: the wal-index cannot be "
+		    "read", db_wal_path(db));
+	if (rc == 1 && m->commit == 0)
+		return err_set(e, ERR_ABSENT, "%s: no pages, not yet a "
+		    "database", db_wal_path(db));
+	return rc == 1 ? 0 : -1;
 }
 
 int

@@ -23,11 +23,11 @@ struct image {
 };
 
 /*
- * Fixes the commit: the newest one.  Needs a pin.  1; 0 if the index cannot be
- * read or moves on while we look (pin again, try again); -1: ERR_DAMAGED if
- * WAL and index contradict each other.
+ * Fixes the commit: the newest one.  Needs a pin, which may be exchanged for
+ * another (SQLite recovers a torn index when one begins).  ERR_DAMAGED: WAL and
+ * index contradict each other; ERR_ABSENT: no pages yet; ERR_BUSY.
  */
-int	image_open(struct image *m, struct db *db, struct err *e);
+int	image_take(struct image *m, struct db *db, struct err *e);
 /* The next page, 1 .. commit without the lock page, into page: 1; 0 after the
  * last; -1. */
 int	image_next(struct image *m, uint32_t *pgno, uint8_t *page,

@@ -420,6 +420,32 @@ out:
 	return rc;
 }
 
+/* The local copies of another writer, which it would upload over our files. */
+static int
+remove_copies(const struct resume *r, struct err *e)
+{
+	char *dir = NULL, *path = NULL;
+	struct dirent *d;
+	DIR *dp;
+	int level, rc = 0;
+
+	for (level = 0; rc == 0 && level < STORE_LEVELS; level++) {
+		dir = xasprintf("%s/ltx/%d", r->meta, level);
+		if ((dp = opendir(dir)) != NULL) {
+			while (rc == 0 && (d = readdir(dp)) != NULL) {
+				if (d->d_name[0] == '.')
+					continue;
+				path = xasprintf("%s/%s", dir, d->d_name);
+				rc = disk_unlink(path, e);
+				free(path);
+			}
+			closedir(dp);
+		}
+		free(dir);
+	}
+	return rc;
+}
+
 int
 resume_claim(const struct resume *r, struct pages *t,
     const struct disk_owner *o, struct err *e)
@@ -437,6 +463,8 @@ resume_claim(const struct resume *r, struct pages *t,
 	if (got != 1 || strcmp(i.path, me.path) != 0 ||
 	    strcmp(i.host, me.host) != 0 || i.page_size != me.page_size)
 		rc = store_identity_write(r->root, &me, o, e);
+	if (rc == 0)
+		rc = remove_copies(r, e);
 	if (rc == 0)
 		memcpy(t->id, me.id, sizeof t->id);
 	store_identity_free(&me);

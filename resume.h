@@ -42,7 +42,7 @@ int	resume_table(struct resume *r, struct pages *t, struct err *e);
  */
 int	resume_identity(struct resume *r, const struct pages *t,
 	    struct err *e);
-/* Notes that it is, in ROOT and in t. */
+/* Notes that it is, in ROOT and in t; removes another writer's local copies. */
 int	resume_claim(const struct resume *r, struct pages *t,
 	    const struct disk_owner *o, struct err *e);
 /* Where the replica root is: for telling a deleted one from one not mounted. */

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: ISC
+.POSIX:
+
+PREFIX = /usr/local
+BINDIR = $(PREFIX)/bin
+MANDIR = $(PREFIX)/share/man
+
+CC = cc
+CFLAGS = -O2 -g
+CPPFLAGS =
+LDFLAGS =
+LDLIBS = -lsqlite3 -lxxhash -llz4 -lm -lpthread
+JOBS = 2
+
+# What the sources need whatever the user's flags are.
+STD = -std=c11 -D_POSIX_C_SOURCE=200809L -D_FILE_OFFSET_BITS=64 -pthread
+
+OBJ = capture.o checkpoint.o cmd.o cmd_replicate.o cmd_restore.o crc64.o \
+	db.o disk.o emit.o exec.o image.o job.o ltx.o opt.o pages.o pair.o \
+	plan.o replicate.o restore.o resume.o snapshot.o store.o util.o wal.o \
+	watch.o
+TEST_OBJ = litestream-test.o test_load.o test_run.o test_shrink.o test_sql.o \
+	test_validate.o opt.o util.o
+HDR = be.h capture.h checkpoint.h cmd.h cmd_replicate.h cmd_restore.h \
+	crc64.h db.h disk.h emit.h exec.h image.h job.h ltx.h opt.h pages.h \
+	pair.h plan.h replicate.h restore.h resume.h snapshot.h store.h \
+	test_cmds.h util.h wal.h watch.h
+UNIT = tests/bin/unit-ltx tests/bin/unit-plan tests/bin/unit-restore
+LINK = $(CC) $(STD) -I. $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@
+
+all: bin/litestream bin/litestream-test
+
+.SUFFIXES: .c .o
+.c.o:
+	$(CC) $(STD) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+litestream.o $(OBJ) $(TEST_OBJ): $(HDR)
+
+litestream: litestream.o $(OBJ)
+	$(LINK) litestream.o $(OBJ) $(LDLIBS)
+
+litestream-test: $(TEST_OBJ)
+	$(LINK) $(TEST_OBJ) $(LDLIBS)
+
+bin/litestream: litestream
+	mkdir -p bin && ln -sf ../litestream $@
+
+bin/litestream-test: litestream-test
+	mkdir -p bin && ln -sf ../litestream-test $@
+
+$(UNIT): $(OBJ)
+	mkdir -p tests/bin && $(LINK) tests/$(@F).c $(OBJ) $(LDLIBS)
+
+tests/bin/unit-ltx: tests/unit-ltx.c
+tests/bin/unit-plan: tests/unit-plan.c
+tests/bin/unit-restore: tests/unit-restore.c
+
+demo: all
+	@sh tests/demo.sh
+
+units: $(UNIT)
+
+check: all units
+	@prove -j$(JOBS) -e sh tests
+
+lint:
+	@sh tests/lint.sh
+
+bench: all
+	@sh tests/bench.sh
+
+# The real Litestream, for the interchange tests.
+peer:
+	@sh tests/peer.sh
+
+install: all
+	mkdir -p $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1 \
+		$(DESTDIR)$(MANDIR)/man5
+	install -m 755 litestream litestream-test $(DESTDIR)$(BINDIR)
+	install -m 644 man/litestream.1 man/litestream-test.1 \
+		$(DESTDIR)$(MANDIR)/man1
+	install -m 644 man/ltx.5 $(DESTDIR)$(MANDIR)/man5
+
+uninstall:
+	rm -f $(DESTDIR)$(BINDIR)/litestream $(DESTDIR)$(BINDIR)/litestream-test \
+		$(DESTDIR)$(MANDIR)/man1/litestream.1 \
+		$(DESTDIR)$(MANDIR)/man1/litestream-test.1 \
+		$(DESTDIR)$(MANDIR)/man5/ltx.5
+
+clean:
+	rm -rf bin tests/bin
+	rm -f litestream litestream-test *.o
+
+.PHONY: all demo check units lint bench peer install uninstall clean

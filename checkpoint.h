@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: ISC */
+/* Our own checkpoints: how the WAL stays small although we pin it (DESIGN 7). */
+#ifndef CHECKPOINT_H
+#define CHECKPOINT_H
+
+#include <stdbool.h>
+
+#include "capture.h"
+#include "util.h"
+
+/*
+ * All need a pin and leave one.  *complete: the whole WAL is in the database
+ * file and the pin is on mark 0, so that the next writer begins the WAL anew.
+ */
+/* Whether everything is consumed and in the database file. */
+int	checkpoint_is_complete(struct capture *c, bool *complete,
+	    struct err *e);
+/* Without any lock of the application's. */
+int	checkpoint_free(struct capture *c, bool *complete, struct err *e);
+/* Holding the write lock for a bounded tail; not at all if it is busy. */
+int	checkpoint_locked(struct capture *c, bool *complete, struct err *e);
+/* Empties a WAL that checkpoint_free() completed, if nobody uses it. */
+int	checkpoint_truncate(struct capture *c, bool *done, struct err *e);
+/*
+ * The replica cannot be written and the WAL must not grow on: lets go of what
+ * is not consumed.  The next pass compares.
+ */
+int	checkpoint_let_go(struct capture *c, struct err *e);
+
+#endif

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: ISC */
+/* litestream replicate: flags and operands. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd.h"
+#include "cmd_replicate.h"
+#include "db.h"
+#include "opt.h"
+#include "replicate.h"
+#include "store.h"
+
+#define LEVELS 3
+#define STOP_TIMEOUT_MS 30000
+
+static const char help[] =
+"usage: litestream replicate [flags] DB_PATH REPLICA_URL\n"
+"\n"
+"Streams every committed change of a database into a directory, until it is\n"
+"stopped by SIGINT or SIGTERM.\n"
+"\n"
+"  -once                     one pass, then exit\n"
+"  -force-snapshot           with -once: write a snapshot, too\n"
+"  -enforce-retention        with -once: levels and retention, too\n"
+"  -exec COMMAND             run COMMAND, end when it does, with its status\n"
+"  -restore-if-db-not-exists restore the database first if it is absent\n"
+"  -adopt                    continue a replica of another database\n"
+"  -log-level LEVEL          trace, debug, info, warn or error\n"
+"  -config PATH              configuration file\n"
+"  -no-expand-env            leave $NAME in it alone\n";
+
+struct flags {
+	const char *exec, *log_level, *config;
+	bool once, force_snapshot, enforce_retention, restore, adopt;
+	bool no_expand;
+};
+
+static const char *
+skip_prefix(const char *path)
+{
+	static const char *const prefixes[] = { "sqlite3://", "sqlite://" };
+	size_t i;
+
+	for (i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++)
+		if (strncmp(path, prefixes[i], strlen(prefixes[i])) == 0)
+			return path + strlen(prefixes[i]);
+	return path;
+}
+
+static int
+check(const struct flags *f, int n, char **operand)
+{
+	int i;
+
+	for (i = 0; i < n; i++)
+		if (operand[i][0] == '-' && operand[i][1] != '\0')
+			return cmd_usage(NULL, "flag \"%s\" must be positioned "
+			    "before DB_PATH and REPLICA_URL arguments",
+			    operand[i]);
+	if (n > 0 && f->config[0] != '\0')
+		return cmd_usage(NULL, "cannot specify a replica URL and the "
+		    "-config flag");
+	if (n == 1)
+		return cmd_usage("litestream replicate DB_PATH "
+		    "file:///path/to/replica",
+		    "must specify at least one replica URL for %s",
+		    operand[0]);
+	if (n > 2)
+		return cmd_usage(NULL, "multiple replicas on a single "
+		    "database are no longer supported");
+	if (f->once && f->exec[0] != '\0')
+		return cmd_usage(NULL,
+		    "cannot specify -once flag with -exec");
+	if (f->force_snapshot && !f->once)
+		return cmd_usage(NULL,
+		    "cannot specify -force-snapshot flag without -once");
+	if (f->enforce_retention && !f->once)
+		return cmd_usage(NULL,
+		    "cannot specify -enforce-retention flag without -once");
+	if (n == 0)
+		return cmd_usage("litestream replicate DB_PATH "
+		    "file:///path/to/replica",
+		    "database path and replica URL required");
+	return CMD_OK;
+}
+
+static void
+say_hello(const struct replicate_args *a)
+{
+	log_line(LOG_INFO, "litestream", "version", CMD_VERSION, "sqlite",
+	    db_sqlite_version(), NULL);
+	if (db_sqlite_has_reset_bug())
+		log_line(LOG_DEBUG, "this SQLite has the WAL-reset bug, which "
+		    "cannot strike while a database is replicated", "sqlite",
+		    db_sqlite_version(), NULL);
+	log_line(LOG_INFO, "replicating to", "type", "file", "db",
+	    a->job.pair.db_path, "path", a->job.pair.root, NULL);
+}
+
+static int
+run(const struct flags *f, struct replicate_args *a)
+{
+	struct err e;
+	int status = CMD_OK;
+
+	say_hello(a);
+	if (f->restore && replicate_restore(a, &e) != 0)
+		return cmd_fail(&e);
+	if (f->once)
+		return replicate_once(a, &e) == 0 ? CMD_OK : cmd_fail(&e);
+	if (replicate_run(a, &status, &e) != 0)
+		return cmd_fail(&e);
+	return status;
+}
+
+int
+cmd_replicate(int argc, char **argv)
+{
+	struct flags f = { .exec = "", .log_level = "", .config = "" };
+	const struct opt opts[] = {
+		{ "exec", OPT_STRING, &f.exec },
+		{ "log-level", OPT_STRING, &f.log_level },
+		{ "once", OPT_BOOL, &f.once },
+		{ "force-snapshot", OPT_BOOL, &f.force_snapshot },
+		{ "enforce-retention", OPT_BOOL, &f.enforce_retention },
+		{ "restore-if-db-not-exists", OPT_BOOL, &f.restore },
+		{ "adopt", OPT_BOOL, &f.adopt },
+		{ "config", OPT_STRING, &f.config },
+		{ "no-expand-env", OPT_BOOL, &f.no_expand },
+		{ NULL, OPT_BOOL, NULL }
+	};
+	struct replicate_args a = { 0 };
+	char *db, *root;
+	struct err e;
+	int at, rc;
+
+	at = opt_parse(opts, argc, argv, &e);
+	if (at == OPT_BAD) {
+		err_hint(&e, "litestream replicate -h");
+		return cmd_fail(&e);
+	}
+	if (at == OPT_HELP) {
+		fputs(help, stdout);
+		return cmd_check_stdout(CMD_OK);
+	}
+	if ((rc = check(&f, argc - at, argv + at)) != CMD_OK)
+		return rc;
+	if (getenv("LOG_LEVEL") != NULL)
+		log_set_level(getenv("LOG_LEVEL"));
+	if (f.log_level[0] != '\0')
+		log_set_level(f.log_level);
+	if ((root = store_url_path(argv[at + 1], &e)) == NULL)
+		return cmd_fail(&e);
+	db = path_abs(skip_prefix(argv[at]));
+	a.job.pair.db_path = db;
+	a.job.pair.root = root;
+	a.job.pair.adopt = f.adopt;
+	a.job.pair.levels = LEVELS;
+	a.job.sync_interval_ms = -1;
+	a.job.stop_timeout_ms = STOP_TIMEOUT_MS;
+	a.exec = f.exec[0] != '\0' ? f.exec : NULL;
+	a.restore_if_absent = f.restore;
+	a.force_snapshot = f.force_snapshot;
+	a.enforce_retention = f.enforce_retention;
+	rc = run(&f, &a);
+	free(root);
+	free(db);
+	return rc;
+}

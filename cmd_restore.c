@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: ISC */
+/* The commands that read a replica: restore and ltx. */
+#include <sys/stat.h>
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmd.h"
+#include "cmd_restore.h"
+#include "opt.h"
+#include "restore.h"
+#include "store.h"
+#include "util.h"
+
+#define DEFAULT_CONFIG "/etc/litestream.yml"
+#define DEFAULT_PARALLELISM 8
+#define DEFAULT_FOLLOW_MS 1000
+#define ALL_LEVELS (-1)
+#define GAP 2			/* spaces between columns */
+#define NAME_SIZE 38		/* MIN-MAX.ltx and its end */
+
+static const char restore_help[] =
+"usage: litestream restore [flags] -o DB_PATH REPLICA_URL\n"
+"       litestream restore [flags] DB_PATH\n"
+"\n"
+"Writes a database from a replica, and leaves nothing if that fails.\n"
+"\n"
+"  -o PATH                write the database there\n"
+"  -txid TXID             the state of this transaction (16 hex digits)\n"
+"  -timestamp TIME        the state at this time (2026-01-02T03:04:05Z)\n"
+"  -force                 replace an existing database and its sidecars\n"
+"  -if-db-not-exists      exit 0 if the database exists\n"
+"  -if-replica-exists     exit 0 if there is no backup\n"
+"  -integrity-check MODE  none, quick or full, before the database is put\n"
+"                         in place (default none)\n"
+"  -dry-run               print which files would be read, and stop\n"
+"  -json                  print the result as JSON\n"
+"  -parallelism N         accepted, without effect\n"
+"  -f                     go on applying changes\n"
+"  -follow-interval TIME  how often (default 1s)\n"
+"  -config PATH           configuration file\n"
+"  -no-expand-env         leave $NAME in it alone\n";
+
+static const char ltx_help[] =
+"usage: litestream ltx [flags] REPLICA_URL\n"
+"       litestream ltx [flags] DB_PATH\n"
+"\n"
+"Lists the files of a replica.\n"
+"\n"
+"  -level LEVEL           0 to 9, or \"all\" (default 0)\n"
+"  -json                  print JSON\n"
+"  -config PATH           configuration file\n"
+"  -no-expand-env         leave $NAME in it alone\n";
+
+struct restore_flags {
+	const char *out, *timestamp, *check, *config;
+	uint64_t txid;
+	int parallelism;
+	int64_t follow_ms;
+	bool if_db_absent, if_replica, dry_run, force, json, follow, no_expand;
+};
+
+/* An operand or -o as upstream takes it: absolute, without sqlite://. */
+static char *
+db_path(const char *s)
+{
+	static const char *const prefix[] = { "sqlite://", "sqlite3://" };
+	size_t i, n;
+
+	for (i = 0; i < sizeof(prefix) / sizeof(prefix[0]); i++) {
+		n = strlen(prefix[i]);
+		if (strncmp(s, prefix[i], n) == 0)
+			return path_abs(s + n);
+	}
+	return path_abs(s);
+}
+
+/* The replica directory of the operand; NULL with ERR_USAGE. */
+static char *
+replica_of(const char *operand, const char *config, struct err *e)
+{
+	char *path;
+
+	if (store_is_url(operand) && strncmp(operand, "sqlite", 6) != 0) {
+		if (config == NULL)
+			return store_url_path(operand, e);
+		err_set(e, ERR_USAGE, "cannot specify a replica URL and the "
+		    "-config flag");
+		return NULL;
+	}
+	if (config == NULL)
+		config = getenv("LITESTREAM_CONFIG");
+	if (config == NULL || *config == '\0')
+		config = DEFAULT_CONFIG;
+	path = db_path(operand);
+	if (access(config, F_OK) != 0)
+		err_set(e, ERR_USAGE, "config file not found: %s", config);
+	else
+		err_set(e, ERR_USAGE, "database not found in config: %s",
+		    path);
+	err_hint(e, "give the replica as a URL: file:///path/to/directory");
+	free(path);
+	return NULL;
+}
+
+static void
+print_padded(const char *s, size_t width)
+{
+	printf("%-*s", (int)(width + GAP), s);
+}
+
+static int64_t
+file_time(const struct store_file *f)
+{
+	return f->bad ? f->mtime_ms : f->h.timestamp_ms;
+}
+
+/* Width of a column of sizes under its title. */
+static size_t
+size_width(const struct store_list *l, const size_t *pick, size_t n)
+{
+	char text[TEXT_SIZE];
+	size_t i, w = strlen("size"), k;
+
+	for (i = 0; i < n; i++) {
+		k = strlen(text_i64(text,
+		    (int64_t)l->file[pick != NULL ? pick[i] : i].size));
+		w = k > w ? k : w;
+	}
+	return w;
+}
+
+static void
+file_name(char name[NAME_SIZE], const struct store_file *f)
+{
+	snprintf(name, NAME_SIZE, "%016" PRIx64 "-%016" PRIx64 ".ltx",
+	    f->min_txid, f->max_txid);
+}
+
+/* Both tables: the plan's (with pick, and names) and the list's. */
+static void
+print_table(const struct store_list *l, const size_t *pick, size_t n)
+{
+	char name[NAME_SIZE], when[TEXT_SIZE];
+	const struct store_file *f;
+	size_t i, w = size_width(l, pick, n), w_txid = 0;
+
+	w_txid = n > 0 ? strlen(TXID(0)) : strlen("min_txid");
+	printf("level  ");
+	if (pick != NULL)
+		print_padded("file", NAME_SIZE - 1);
+	print_padded("min_txid", w_txid);
+	print_padded("max_txid", w_txid);
+	print_padded("size", w);
+	puts(pick != NULL ? "timestamp" : "created");
+	for (i = 0; i < n; i++) {
+		f = &l->file[pick != NULL ? pick[i] : i];
+		file_name(name, f);
+		printf("%-7d", f->level);
+		if (pick != NULL)
+			print_padded(name, NAME_SIZE - 1);
+		print_padded(TXID(f->min_txid), w_txid);
+		print_padded(TXID(f->max_txid), w_txid);
+		print_padded(I64(f->size), w);
+		puts(time_text(when, file_time(f), false));
+	}
+}
+
+/* One file as JSON; name only in plans. */
+static void
+print_json_file(const struct store_file *f, const char *indent,
+    bool with_name)
+{
+	char name[NAME_SIZE], when[TEXT_SIZE];
+
+	printf("%s{\n%s  \"level\": %d,\n", indent, indent, f->level);
+	file_name(name, f);
+	if (with_name)
+		printf("%s  \"name\": \"%s\",\n", indent, name);
+	printf("%s  \"min_txid\": \"%s\",\n%s  \"max_txid\": \"%s\",\n", indent,
+	    TXID(f->min_txid), indent, TXID(f->max_txid));
+	printf("%s  \"size\": %" PRIu64 ",\n%s  \"timestamp\": \"%s\"\n%s}",
+	    indent, f->size, indent, time_text(when, file_time(f), false),
+	    indent);
+}
+
+static void
+print_json_pair(const char *key, const char *value)
+{
+	printf("  \"%s\": ", key);
+	json_string(stdout, value);
+	puts(",");
+}
+
+static void
+print_plan_json(const struct store_list *l, const struct plan *p,
+    const char *source, const char *target)
+{
+	size_t i;
+
+	puts("{");
+	print_json_pair("source", source);
+	print_json_pair("target_path", target);
+	print_json_pair("replica", "file");
+	print_json_pair("min_txid", TXID(l->file[p->file[0]].min_txid));
+	print_json_pair("max_txid", TXID(p->txid));
+	puts("  \"files\": [");
+	for (i = 0; i < p->n; i++) {
+		print_json_file(&l->file[p->file[i]], "    ", true);
+		puts(i + 1 < p->n ? "," : "");
+	}
+	puts("  ]\n}");
+}
+
+static void
+print_plan(const struct store_list *l, const struct plan *p,
+    const char *source, const char *target)
+{
+	printf("Restore plan:\n  source: %s\n  target: %s\n  replica: file\n"
+	    "  txid range: %s - %s\n\nFiles to fetch:\n", source, target,
+	    TXID(l->file[p->file[0]].min_txid), TXID(p->txid));
+	print_table(l, p->file, p->n);
+}
+
+static int
+dry_run(const struct restore_args *a, const struct restore_flags *f,
+    const char *source, struct err *e)
+{
+	struct store_list l;
+	struct plan p;
+
+	if (restore_plan(a, &l, &p, e) != 0)
+		return -1;
+	if (f->json)
+		print_plan_json(&l, &p, source, a->out);
+	else
+		print_plan(&l, &p, source, a->out);
+	plan_free(&p);
+	store_list_free(&l);
+	return 0;
+}
+
+static void
+print_result(const struct restore_args *a, const struct restore_result *res,
+    const char *check, int64_t took_ms)
+{
+	puts("{");
+	print_json_pair("db_path", a->out);
+	print_json_pair("replica", "file");
+	print_json_pair("txid", TXID(res->txid));
+	printf("  \"duration_ms\": %" PRId64 ",\n  \"integrity_check\": "
+	    "\"%s\"\n}\n", took_ms, check);
+}
+
+/* Flags that cannot be, or cannot be together. */
+static int
+check_flags(const struct restore_flags *f, struct restore_args *a,
+    struct err *e)
+{
+	static const char *const modes[] = { "none", "quick", "full" };
+	int i;
+
+	for (i = 0; i < 3 && strcmp(f->check, modes[i]) != 0;)
+		i++;
+	if (i == 3)
+		return err_set(e, ERR_USAGE, "invalid -integrity-check value: "
+		    "%s", f->check);
+	a->check = (enum restore_check)i;
+	a->has_time = *f->timestamp != '\0';
+	if (a->has_time && time_parse(f->timestamp, &a->time_ms) != 0)
+		return err_set(e, ERR_USAGE, "invalid -timestamp, must specify "
+		    "in ISO 8601 format (e.g. 2000-01-01T00:00:00Z)");
+	if (f->txid != 0 && a->has_time)
+		return err_set(e, ERR_USAGE,
+		    "cannot specify index & timestamp to restore");
+	if (f->follow)
+		return err_set(e, ERR_USAGE, "follow mode is not available");
+	a->txid = f->txid;
+	a->force = f->force;
+	a->progress = true;
+	return 0;
+}
+
+/* Whether the replica has no files at all. */
+static bool
+nothing_there(const char *root)
+{
+	struct store_list l;
+	struct err ignored;
+	bool none;
+
+	if (store_list(root, -1, &l, &ignored) != 0)
+		return false;
+	none = l.n == 0;
+	store_list_free(&l);
+	return none;
+}
+
+static int
+restore(const struct restore_args *a, const struct restore_flags *f,
+    const char *source)
+{
+	struct restore_result res;
+	struct stat st;
+	struct err e;
+	int64_t start = time_mono_ms();
+	int rc;
+
+	if (f->if_db_absent && stat(a->out, &st) == 0) {
+		log_line(LOG_INFO, "database already exists, skipping", NULL);
+		return CMD_OK;
+	}
+	rc = f->dry_run ? dry_run(a, f, source, &e) : restore_run(a, &res, &e);
+	if (rc != 0 && e.kind == ERR_ABSENT && f->if_replica &&
+	    nothing_there(a->root)) {
+		log_line(LOG_INFO, "no matching backups found", NULL);
+		return CMD_OK;
+	}
+	if (rc != 0)
+		return cmd_fail(&e);
+	if (f->json && !f->dry_run)
+		print_result(a, &res, f->check, time_mono_ms() - start);
+	return CMD_OK;
+}
+
+/* Operand and paths; then the work. */
+static int
+restore_operand(const struct restore_flags *f, struct restore_args *a,
+    int argc, char **argv)
+{
+	struct err e;
+	char *root, *out;
+	int rc;
+
+	if (argc == 0)
+		return cmd_usage("litestream restore -o /path/to/db "
+		    "file:///path/to/replica",
+		    "database path or replica URL required");
+	if (argc > 1)
+		return cmd_usage("litestream restore -h; flags stand before "
+		    "the operand", "too many arguments");
+	if (check_flags(f, a, &e) != 0)
+		return cmd_fail(&e);
+	root = replica_of(argv[0], f->config, &e);
+	if (root == NULL)
+		return cmd_fail(&e);
+	if (*f->out == '\0') {
+		err_set(&e, ERR_USAGE,
+		    "-o is required when restoring from a replica URL");
+		err_hint(&e, "litestream restore -o /path/to/db %s", argv[0]);
+		free(root);
+		return cmd_fail(&e);
+	}
+	out = db_path(f->out);
+	a->root = root;
+	a->out = out;
+	rc = restore(a, f, argv[0]);
+	free(root);
+	free(out);
+	return rc;
+}
+
+int
+cmd_restore(int argc, char **argv)
+{
+	struct restore_flags f = { .out = "", .timestamp = "",
+	    .check = "none", .parallelism = DEFAULT_PARALLELISM,
+	    .follow_ms = DEFAULT_FOLLOW_MS };
+	const struct opt opts[] = {
+		{ "o", OPT_STRING, &f.out },
+		{ "txid", OPT_TXID, &f.txid },
+		{ "timestamp", OPT_STRING, &f.timestamp },
+		{ "parallelism", OPT_INT, &f.parallelism },
+		{ "if-db-not-exists", OPT_BOOL, &f.if_db_absent },
+		{ "if-replica-exists", OPT_BOOL, &f.if_replica },
+		{ "dry-run", OPT_BOOL, &f.dry_run },
+		{ "force", OPT_BOOL, &f.force },
+		{ "json", OPT_BOOL, &f.json },
+		{ "f", OPT_BOOL, &f.follow },
+		{ "follow-interval", OPT_DURATION, &f.follow_ms },
+		{ "integrity-check", OPT_STRING, &f.check },
+		{ "config", OPT_STRING, &f.config },
+		{ "no-expand-env", OPT_BOOL, &f.no_expand },
+		{ NULL, OPT_BOOL, NULL }
+	};
+	struct restore_args a = { 0 };
+	struct err e;
+	int at;
+
+	at = opt_parse(opts, argc, argv, &e);
+	if (at == OPT_BAD) {
+		err_hint(&e, "litestream restore -h");
+		return cmd_fail(&e);
+	}
+	if (at == OPT_HELP) {
+		fputs(restore_help, stdout);
+		return cmd_check_stdout(CMD_OK);
+	}
+	log_to_stderr();
+	return cmd_check_stdout(restore_operand(&f, &a, argc - at, argv + at));
+}
+
+/* 0..9 or ALL_LEVELS. */
+static int
+parse_level(const char *s, int *level, struct err *e)
+{
+	char *end;
+	long n;
+
+	*level = ALL_LEVELS;
+	if (strcmp(s, "all") == 0)
+		return 0;
+	n = strtol(s, &end, 10);
+	if (*s == '\0' || *end != '\0')
+		return err_set(e, ERR_USAGE, "invalid value \"%s\" for flag "
+		    "-level: invalid level: must be 0-9 or \"all\"", s);
+	if (n < 0 || n >= STORE_LEVELS)
+		return err_set(e, ERR_USAGE, "invalid value \"%s\" for flag "
+		    "-level: level must be between 0 and 9", s);
+	*level = (int)n;
+	return 0;
+}
+
+static void
+print_list_json(const struct store_list *l)
+{
+	size_t i;
+
+	if (l->n == 0) {
+		puts("[]");
+		return;
+	}
+	puts("[");
+	for (i = 0; i < l->n; i++) {
+		print_json_file(&l->file[i], "  ", false);
+		puts(i + 1 < l->n ? "," : "");
+	}
+	puts("]");
+}
+
+static int
+list_replica(const char *operand, const char *config, int level, bool json,
+    struct err *e)
+{
+	struct store_list l;
+	char *root;
+	int rc;
+
+	root = replica_of(operand, config, e);
+	if (root == NULL)
+		return -1;
+	rc = store_list(root, level, &l, e);
+	free(root);
+	if (rc != 0)
+		return -1;
+	if (json)
+		print_list_json(&l);
+	else
+		print_table(&l, NULL, l.n);
+	store_list_free(&l);
+	return 0;
+}
+
+int
+cmd_ltx(int argc, char **argv)
+{
+	const char *config = NULL, *level_text = "0";
+	bool json = false, no_expand = false;
+	const struct opt opts[] = {
+		{ "level", OPT_STRING, &level_text },
+		{ "json", OPT_BOOL, &json },
+		{ "config", OPT_STRING, &config },
+		{ "no-expand-env", OPT_BOOL, &no_expand },
+		{ NULL, OPT_BOOL, NULL }
+	};
+	struct err e;
+	int at, level;
+
+	at = opt_parse(opts, argc, argv, &e);
+	if (at == OPT_HELP) {
+		fputs(ltx_help, stdout);
+		return cmd_check_stdout(CMD_OK);
+	}
+	if (at == OPT_BAD || parse_level(level_text, &level, &e) != 0) {
+		err_hint(&e, "litestream ltx -h");
+		return cmd_fail(&e);
+	}
+	if (argc == at)
+		return cmd_usage("litestream ltx file:///path/to/replica",
+		    "database path or replica URL required");
+	if (argc - at > 1)
+		return cmd_usage("litestream ltx -h; flags stand before the "
+		    "operand", "too many arguments");
+	if (list_replica(argv[at], config, level, json, &e) != 0)
+		return cmd_fail(&e);
+	return cmd_check_stdout(CMD_OK);
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The child of replicate -exec.  Whether it could be executed at all comes back
+ * through a pipe that a successful exec closes.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "exec.h"
+
+/* One word from *s into out (as long as *s at least): 1; 0 none; -1 open. */
+static int
+next_word(const char **s, char *out)
+{
+	char quote = '\0';
+
+	while (isspace((unsigned char)**s))
+		(*s)++;
+	if (**s == '\0')
+		return 0;
+	for (; **s != '\0'; (*s)++) {
+		if (quote == '\0' && isspace((unsigned char)**s))
+			break;
+		if (quote == '\0' && (**s == '\'' || **s == '"')) {
+			quote = **s;
+			continue;
+		}
+		if (quote != '\0' && **s == quote) {
+			quote = '\0';
+			continue;
+		}
+		if (**s == '\\' && quote != '\'' && (*s)[1] != '\0' &&
+		    (quote == '\0' || strchr("\"\\$`", (*s)[1]) != NULL))
+			(*s)++;
+		*out++ = **s;
+	}
+	*out = '\0';
+	return quote == '\0' ? 1 : -1;
+}
+
+static void
+free_words(char **words)
+{
+	size_t i;
+
+	for (i = 0; words[i] != NULL; i++)
+		free(words[i]);
+	free(words);
+}
+
+static char **
+split(const char *command, struct err *e)
+{
+	const char *s = command;
+	char **words = NULL, *word;
+	size_t n = 0, cap = 0;
+	int rc;
+
+	do {
+		words = xgrow(words, n, &cap, sizeof *words);
+		words[n] = NULL;
+		word = xmalloc(strlen(s) + 1);
+		if ((rc = next_word(&s, word)) == 1)
+			words[n++] = word;
+		else
+			free(word);
+	} while (rc == 1);
+	if (rc == 0 && n > 0)
+		return words;
+	err_set(e, ERR_USAGE, "cannot parse exec command: %s", command);
+	free_words(words);
+	return NULL;
+}
+
+static void
+child(char **words, int report)
+{
+	sigset_t none;
+	int null = open("/dev/null", O_RDONLY), code;
+
+	if (null >= 0)
+		dup2(null, STDIN_FILENO);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	execvp(words[0], words);
+	code = errno;
+	while (write(report, &code, sizeof code) < 0 && errno == EINTR)
+		continue;
+	_exit(127);
+}
+
+int
+exec_start(const char *command, pid_t *pid, struct err *e)
+{
+	char **words = split(command, e);
+	int report[2], code = 0, rc = -1;
+	ssize_t k;
+
+	if (words == NULL)
+		return -1;
+	if (pipe(report) != 0) {
+		err_sys(e, words[0], "pipe");
+		goto out;
+	}
+	fcntl(report[0], F_SETFD, FD_CLOEXEC);
+	fcntl(report[1], F_SETFD, FD_CLOEXEC);
+	*pid = fork();
+	if (*pid == 0)
+		child(words, report[1]);
+	close(report[1]);
+	do
+		k = *pid > 0 ? read(report[0], &code, sizeof code) : 0;
+	while (k < 0 && errno == EINTR);
+	close(report[0]);
+	if (*pid < 0)
+		err_sys(e, words[0], "fork");
+	else if (k == (ssize_t)sizeof code) {
+		errno = code;
+		err_sys(e, words[0], "exec");
+	} else
+		rc = 0;
+out:
+	free_words(words);
+	return rc;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: ISC */
+/* The thread that keeps one database in its replica. */
+#ifndef JOB_H
+#define JOB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pair.h"
+#include "util.h"
+#include "watch.h"
+
+struct job_config {
+	struct pair_config pair;
+	int64_t sync_interval_ms;	/* between passes; -1: by load */
+	int64_t stop_timeout_ms;	/* for what is not published at the end */
+};
+
+struct job;
+
+/* Starts it.  A byte is written to note_fd when it has ended. */
+struct job *job_start(const struct job_config *cf, struct watch *w,
+	    size_t id, int note_fd, struct err *e);
+/* Something was written, or names have changed. */
+void	job_wake(struct job *j, enum watch_kind kind);
+/* Publish what is committed now, and end. */
+void	job_stop(struct job *j);
+/* Do not finish what takes long. */
+void	job_cancel(struct job *j);
+/* Whether it has ended; then *e says why: ERR_NONE if it was asked to and all
+ * is published. */
+bool	job_ended(struct job *j, struct err *e);
+/* Only after it has ended. */
+void	job_free(struct job *j);
+
+#endif

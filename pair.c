@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A database and its replica, while they are open.
+ *
+ * Opening goes: meta directory and its lock, saved table, replica root and its
+ * lock, database, pin, table brought to where the replica ends, identity; then
+ * append, compare or rebase, until the newest commit is in the replica.
+ *
+ * A root that is missing is made anew only if it was deleted, not if its file
+ * system is not mounted: its parent must be where the root was.  While we run,
+ * device and inode of both are held; between runs, the file system that the
+ * root was on is in the saved table.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "pair.h"
+#include "resume.h"
+#include "snapshot.h"
+
+#define SETTLED_NS 2000000000	/* age of a ctime that can be trusted */
+
+void
+pair_init(struct pair *p, const struct pair_config *cf,
+    const atomic_bool *cancel)
+{
+	char *dir = path_dir(cf->db_path);
+
+	memset(p, 0, sizeof *p);
+	p->cf = *cf;
+	p->cancel = cancel;
+	p->meta_lock = p->root_lock = -1;
+	p->meta = xasprintf("%s/.%s-litestream", dir, path_base(cf->db_path));
+	p->pages_path = xasprintf("%s/pages", p->meta);
+	pages_init(&p->pages);
+	free(dir);
+}
+
+void
+pair_close(struct pair *p)
+{
+	capture_give_up(&p->c, "reopened");
+	db_close(p->c.db);
+	p->c.db = NULL;
+}
+
+void
+pair_free(struct pair *p)
+{
+	pair_close(p);
+	if (p->meta_lock >= 0)
+		close(p->meta_lock);
+	if (p->root_lock >= 0)
+		close(p->root_lock);
+	pages_free(&p->pages);
+	free(p->pages_path);
+	free(p->meta);
+}
+
+static bool
+same_inode(const struct disk_stat *a, const struct disk_stat *b)
+{
+	return a->dev == b->dev && a->ino == b->ino;
+}
+
+/*
+ * A root that is not there: deleted, if its parent is on the file system where
+ * it was (then it is made anew), else not mounted.
+ */
+static int
+root_missing(struct pair *p, const struct disk_owner *o, struct err *e)
+{
+	uint64_t dev, fsid;
+	char *parent = path_dir(p->cf.root);
+	struct disk_stat st;
+	int rc = 0;
+
+	if (p->root.ino != 0) {		/* seen by this process */
+		if (disk_stat(parent, &st, e) != 0 ||
+		    !same_inode(&st, &p->parent))
+			rc = err_set(e, ERR_BUSY, "%s: replica is not "
+			    "mounted", p->cf.root);
+		else
+			p->root_deleted = true;
+	} else if (p->pages.root_dev != 0) {
+		if (resume_locate(parent, &dev, &fsid, e) != 0 ||
+		    (dev != p->pages.root_dev &&
+		    (fsid == 0 || fsid != p->pages.root_fsid)))
+			rc = err_set(e, ERR_BUSY, "%s: replica is not "
+			    "mounted", p->cf.root);
+	}
+	if (rc == 0) {
+		if (p->root.ino != 0 || p->pages.root_dev != 0)
+			log_line(LOG_WARN, "replica directory was deleted, "
+			    "creating it", "path", p->cf.root, NULL);
+		rc = disk_mkdirs(p->cf.root, o, e);
+	}
+	free(parent);
+	return rc;
+}
+
+/* A root without files whose database we know is a bare mount point, unless its
+ * file system is the one that the root was on. */
+static int
+root_bare(struct pair *p, struct err *e)
+{
+	uint64_t dev, fsid;
+	struct store_list l;
+	bool empty;
+
+	if (p->root_deleted || p->pages.root_dev == 0 ||
+	    p->pages.txid == 0)
+		return 0;
+	if (resume_locate(p->cf.root, &dev, &fsid, e) != 0)
+		return -1;
+	if (dev == p->pages.root_dev || (fsid != 0 &&
+	    fsid == p->pages.root_fsid))
+		return 0;
+	if (store_list(p->cf.root, -1, &l, e) != 0)
+		return -1;
+	empty = l.n == 0;
+	store_list_free(&l);
+	if (!empty || p->cf.adopt)
+		return 0;
+	err_set(e, ERR_BUSY, "%s: empty, and on another file system than "
+	    "before: not mounted?", p->cf.root);
+	err_hint(e, "mount it, or use -adopt to begin a new replica there");
+	return -1;
+}
+
+static int
+lock_one(int *lock, const char *dir, const struct disk_owner *o,
+    struct err *e)
+{
+	char *path;
+	int rc;
+
+	if (*lock >= 0)
+		return 0;
+	path = xasprintf("%s/.lock", dir);
+	rc = disk_lock(path, o, lock, e);
+	if (rc == 0 && *lock < 0)
+		log_line(LOG_WARN, "no locks there: make sure that only one "
+		    "process replicates", "path", path, NULL);
+	free(path);
+	return rc;
+}
+
+/* Locks and replica root. */
+static int
+open_root(struct pair *p, struct disk_owner *o, struct err *e)
+{
+	struct disk_stat st;
+	struct err absent;
+	char *parent;
+	int rc;
+
+	if (disk_mkdirs(p->meta, o, e) != 0 ||
+	    lock_one(&p->meta_lock, p->meta, o, e) != 0)
+		return -1;
+	if (!p->table_known) {
+		if (pages_load(&p->pages, p->pages_path, e) < 0)
+			return -1;
+		p->table_known = true;
+	}
+	if (disk_stat(p->cf.root, &st, &absent) != 0) {
+		if (absent.kind != ERR_ABSENT) {
+			*e = absent;
+			return -1;
+		}
+		if (root_missing(p, o, e) != 0)
+			return -1;
+	} else if (root_bare(p, e) != 0)
+		return -1;
+	if (disk_stat(p->cf.root, &st, e) != 0)
+		return -1;
+	if (!same_inode(&st, &p->root) && p->root_lock >= 0) {
+		p->root_deleted |= st.dev == p->root.dev;
+		close(p->root_lock);
+		p->root_lock = -1;
+	}
+	if (lock_one(&p->root_lock, p->cf.root, o, e) != 0)
+		return -1;
+	p->root = st;
+	parent = path_dir(p->cf.root);
+	rc = disk_stat(parent, &p->parent, e);
+	free(parent);
+	return rc;
+}
+
+static int
+open_db(struct pair *p, bool once, struct err *e)
+{
+	bool switched;
+
+	if (db_open(&p->c.db, p->cf.db_path, once ? DB_KEEP_MODE :
+	    DB_SWITCH_TO_WAL, &switched, e) != 0)
+		return -1;
+	if (switched)
+		log_line(LOG_INFO, "switched to WAL mode", "path",
+		    p->cf.db_path, NULL);
+	return db_pin(p->c.db, e);
+}
+
+/* Refuses a replica that has less than half of its pages from this database. */
+static int
+accept(struct pair *p, struct resume *r, struct err *e)
+{
+	uint32_t differ, total;
+
+	if (r->rebase[0] != '\0' || capture_count(&p->c, &differ, &total,
+	    e) != 0)
+		return r->rebase[0] != '\0' ? err_set(e, ERR_FOREIGN, "%s: "
+		    "cannot be told to be the replica of %s (%s)",
+		    p->cf.root, p->cf.db_path, r->rebase) : -1;
+	if (differ >= (total + 1) / 2) {
+		err_set(e, ERR_FOREIGN, "%s: is the replica of another "
+		    "database: %lu of %lu pages differ", p->cf.root,
+		    (unsigned long)differ, (unsigned long)total);
+		err_hint(e, "use another directory, or -adopt to continue it "
+		    "with this database");
+		return -1;
+	}
+	log_line(LOG_INFO, "replica adopted", "path", p->cf.db_path,
+	    "replica", p->cf.root, "pages", I64(total), "differ",
+	    I64(differ), NULL);
+	return 0;
+}
+
+/* Table, identity, and where the chain goes on. */
+static int
+open_chain(struct pair *p, struct resume *r, struct err *e)
+{
+	struct emit *em = &p->c.em;
+	uint64_t txid = p->pages.txid;
+
+	r->root = p->cf.root;
+	r->db_path = p->cf.db_path;
+	r->meta = p->meta;
+	r->page_size = db_page_size(p->c.db);
+	r->adopt = p->cf.adopt;
+	if (resume_table(r, &p->pages, e) != 0 ||
+	    resume_identity(r, &p->pages, e) != 0 ||
+	    (r->stranger && accept(p, r, e) != 0) ||
+	    resume_claim(r, &p->pages, &em->owner, e) != 0)
+		return -1;
+	if (p->root_deleted && r->empty && txid != 0) {
+		r->empty = false;	/* followers are at that TXID */
+		r->next_txid = txid + 1;
+		snprintf(r->rebase, sizeof r->rebase,
+		    "replica directory was deleted");
+	}
+	p->root_deleted = false;
+	em->next_txid = r->next_txid;
+	return resume_locate(p->cf.root, &p->pages.root_dev,
+	    &p->pages.root_fsid, e);
+}
+
+static int
+rebase(struct pair *p, const char *why, struct err *e)
+{
+	struct emit *em = &p->c.em;
+
+	log_line(LOG_WARN, "full image", "path", p->cf.db_path, "reason", why,
+	    "txid", TXID(em->next_txid), NULL);
+	if (snapshot_rebase(em, p->c.db, p->cf.levels, &p->c.pos, e) != 0)
+		return -1;
+	p->c.doubt = false;
+	return 0;
+}
+
+/* The first pass: whatever it takes to have the newest commit in the replica. */
+static int
+first_pass(struct pair *p, struct resume *r, struct err *e)
+{
+	struct disk_stat st;
+	bool found;
+
+	if (r->rebase[0] != '\0') {
+		if (rebase(p, r->rebase, e) != 0)
+			return -1;
+	} else if (r->same_end) {
+		if (disk_stat(p->cf.db_path, &st, e) != 0 ||
+		    capture_prove(&p->c, &st, e) != 0)
+			return -1;
+	} else
+		capture_give_up(&p->c, r->empty ? "first backup" :
+		    "local state is not the replica's");
+	p->pages.clean = false;		/* from here on */
+	if (p->c.doubt)
+		log_line(LOG_INFO, "comparing database with replica", "path",
+		    p->cf.db_path, "reason", p->c.reason, NULL);
+	if (capture_pass(&p->c, &found, e) != 0)
+		return -1;
+	if (r->empty && p->pages.txid == 1)
+		return snapshot_link_first(&p->c.em, e);
+	return 0;
+}
+
+int
+pair_open(struct pair *p, bool once, struct err *e)
+{
+	struct resume r;
+	struct capture *c = &p->c;
+
+	memset(&r, 0, sizeof r);
+	memset(c, 0, sizeof *c);
+	c->em.root = p->cf.root;
+	c->em.db_path = c->db_path = p->cf.db_path;
+	c->em.pages = &p->pages;
+	c->cancel = p->cancel;
+	if (disk_owner_of(p->cf.db_path, &c->em.owner, e) != 0 ||
+	    open_root(p, &c->em.owner, e) != 0 ||
+	    open_db(p, once, e) != 0 || open_chain(p, &r, e) != 0 ||
+	    first_pass(p, &r, e) != 0)
+		return -1;
+	log_line(LOG_DEBUG, "initialized db", "path", p->cf.db_path, NULL);
+	return 0;
+}
+
+int
+pair_save(struct pair *p, bool clean, struct err *e)
+{
+	struct pages *t = &p->pages;
+
+	if (p->c.doubt || p->c.tail != NULL || t->txid == 0)
+		return 0;
+	if (disk_stat(p->cf.db_path, &t->db, e) != 0)
+		return -1;
+	t->settled = time_wall_ms() - t->db.ctime_ns / 1000000 >=
+	    SETTLED_NS / 1000000;
+	t->clean = clean;
+	return pages_save(t, p->pages_path, &p->c.em.owner, e);
+}
+
+enum pair_root
+pair_root(const struct pair *p)
+{
+	struct disk_stat st;
+	struct store_list l;
+	struct err e;
+	char *parent;
+	bool there;
+
+	if (disk_stat(p->cf.root, &st, &e) == 0) {
+		if (same_inode(&st, &p->root))
+			return PAIR_ROOT_SAME;
+		if (st.dev == p->root.dev)
+			return PAIR_ROOT_OTHER;
+		if (store_list(p->cf.root, -1, &l, &e) != 0)
+			return PAIR_ROOT_AWAY;
+		there = l.n > 0;
+		store_list_free(&l);
+	} else {
+		parent = path_dir(p->cf.root);
+		there = disk_stat(parent, &st, &e) == 0 &&
+		    same_inode(&st, &p->parent);
+		free(parent);
+	}
+	return there ? PAIR_ROOT_OTHER : PAIR_ROOT_AWAY;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: ISC */
+/* A database and its replica, while they are open. */
+#ifndef PAIR_H
+#define PAIR_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "capture.h"
+#include "disk.h"
+#include "pages.h"
+#include "util.h"
+
+struct pair_config {
+	const char *db_path;	/* absolute */
+	const char *root;	/* replica directory, absolute */
+	bool adopt;		/* continue another database's replica */
+	int levels;		/* how many above level 0, without snapshots */
+};
+
+struct pair {
+	struct pair_config cf;
+	struct capture c;	/* c.db: NULL while closed */
+	struct pages pages;
+
+	/* Kept by pair.c. */
+	const atomic_bool *cancel;
+	char *meta, *pages_path;
+	int meta_lock, root_lock;	/* held from the first open on */
+	struct disk_stat root, parent;	/* dev and ino of the replica root */
+	bool table_known, root_deleted;
+};
+
+/* cf's strings must outlive p; *cancel ends a long comparison. */
+void	pair_init(struct pair *p, const struct pair_config *cf,
+	    const atomic_bool *cancel);
+/* Closes, and gives the locks back. */
+void	pair_free(struct pair *p);
+
+/*
+ * Opens, and leaves a pin: the newest commit is in the replica then.  once: the
+ * journal mode is left alone.  ERR_ABSENT: no database there; ERR_LOCKED;
+ * ERR_FOREIGN; ERR_BUSY: database locked, or replica not mounted; others.  Close
+ * after a failure, too.
+ */
+int	pair_open(struct pair *p, bool once, struct err *e);
+void	pair_close(struct pair *p);
+/* Saves table and position; clean: the whole WAL is consumed and copied. */
+int	pair_save(struct pair *p, bool clean, struct err *e);
+/* Where the replica's path leads now. */
+enum pair_root {
+	PAIR_ROOT_SAME,
+	PAIR_ROOT_OTHER,	/* elsewhere, or deleted: open anew */
+	PAIR_ROOT_AWAY		/* its file system is not mounted: wait */
+};
+enum pair_root pair_root(const struct pair *p);
+
+#endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: ISC */
+/* The replicate process: databases, signals, the child. */
+#ifndef REPLICATE_H
+#define REPLICATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "job.h"
+#include "util.h"
+
+struct replicate_args {
+	struct job_config job;
+	const char *exec;	/* NULL: none */
+	bool restore_if_absent;
+	bool force_snapshot;	/* replicate_once() */
+	bool enforce_retention;
+};
+
+/* Restores the database where it is absent and the replica has one. */
+int	replicate_restore(const struct replicate_args *a, struct err *e);
+/* One pass: everything committed before the call is in the replica after. */
+int	replicate_once(const struct replicate_args *a, struct err *e);
+/*
+ * Until SIGINT, SIGTERM or the end of the child.  0 with *status: 0, or what the
+ * child exited with (128 + signal); -1 with *e.
+ */
+int	replicate_run(const struct replicate_args *a, int *status,
+	    struct err *e);
+
+#endif
