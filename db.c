@@ -440,7 +440,8 @@ db_index(struct db *db, struct wal_index *x, struct err *e)
 		copy[i] = ((uint8_t volatile *)shm)[i];
 	if (!wal_index_parse(copy, x))
 		return 0;
-	if (x->page_size != db->page_size)
+	/* Recovered from an empty WAL, the index has no page size yet. */
+	if (x->mx_frame > 0 && x->page_size != db->page_size)
 		return err_set(e, ERR_DAMAGED, "%s: page size is %lu in the "
 		    "index, %lu in the database", db->shm_path,
 		    (unsigned long)x->page_size,

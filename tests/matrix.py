@@ -225,7 +225,8 @@ class Case:
         with open(os.path.join(self.dir, 'log'), 'a') as f:
             f.write(text)
         if rc != 0:
-            raise Failure('%s: -once: status %d: %s' % (when, rc, text))
+            raise Failure('%s: -once: status %d: %s' %
+                          (when, rc, text.strip().split('\n')[-1]))
 
     def must_be_replicated(self, when):
         why = self.is_replicated()

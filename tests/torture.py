@@ -67,7 +67,7 @@ class App:
     def fill(self):
         """Anything, spilling over the cache if that is small."""
         if self.role == 'spiller':
-            for _ in range(self.rnd.choice((10, 60, 200))):
+            for _ in range(self.rnd.choice((10, 40, 150))):
                 q = self.rnd.random()
                 if q < .5:
                     self.insert((10, 500, 3000))
@@ -100,6 +100,8 @@ class App:
         self.say('committed', v, tag)
         if self.rnd.random() < .003:
             self.c.execute('VACUUM')
+        if self.role == 'spiller':
+            time.sleep(.03 * self.rnd.random())
 
     def checkpoint(self):
         mode = self.rnd.choice(('PASSIVE', 'FULL', 'RESTART', 'TRUNCATE'))
@@ -169,9 +171,9 @@ class Torture:
         seed = str(self.rnd.randrange(1 << 30))
         if self.args.mode == 'ghost' and role in ('writer', 'spiller'):
             env.update(LD_PRELOAD=self.ghost, GHOST_SEED=seed,
-                       GHOST='.02' if role == 'writer' else '.1')
+                       GHOST='.06' if role == 'writer' else '.3')
         if role == 'unsynced':
-            env.update(LD_PRELOAD=self.eio, EIO_SEED=seed, EIO='.03')
+            env.update(LD_PRELOAD=self.eio, EIO_SEED=seed, EIO='.05')
         self.started += 1
         log = os.path.join(self.dir, 'app-%s-%d' % (role, self.started))
         self.apps[role] = subprocess.Popen(

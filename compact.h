@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Levels, snapshots and retention of one replica (DESIGN 8).  Works on replica
+ * files alone.  Time is given by the caller: wall clock and time since boot.
+ */
+#ifndef COMPACT_H
+#define COMPACT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "disk.h"
+#include "retain.h"
+#include "store.h"
+#include "util.h"
+
+#define COMPACT_MAX_LEVEL 8
+
+struct compact {
+	/* Set by the caller, after compact_init() gave the defaults. */
+	const char *root;		/* replica directory */
+	const char *db;			/* for log lines; or NULL */
+	struct disk_owner owner;
+	int levels;			/* 1..levels are in use */
+	int64_t interval_ms[COMPACT_MAX_LEVEL + 1];
+	int64_t snapshot_interval_ms, snapshot_retention_ms;
+	int64_t l0_retention_ms;	/* 0: level 0 is never deleted */
+	int64_t l0_check_ms;
+	bool retention;			/* may delete at all */
+
+	/*
+	 * Set when a chain cannot be continued: whoever has the live database
+	 * must close it by a full image, and then clear this.
+	 */
+	bool need_rebase;
+	char why[512];
+
+	/* Private. */
+	bool started;
+	int64_t due_ms[STORE_LEVELS];	/* since boot; 0: L0 retention */
+	struct retain_clock clock;
+	uint64_t good_snapshot;		/* newest level 9 file read whole */
+	uint64_t good_l1_min, good_l1_max;	/* level 1 files read whole */
+};
+
+/* Upstream's defaults: 30s 5m 1h; snapshots each 24h for 24h; L0 5m, 15s. */
+void	compact_init(struct compact *c, const char *root,
+	    const struct disk_owner *o);
+
+/*
+ * Does what is due.  Call it at the start, when *next_due_ms (since boot) has
+ * come, and after files were published; a call before anything is due looks at
+ * no file.  -1 in *next_due_ms: nothing will be due until something is
+ * published; it is valid also after a failure.  The caller keeps this, a rebase,
+ * and whatever else writes above level 0 apart.
+ */
+int	compact_run(struct compact *c, int64_t wall_ms, int64_t mono_ms,
+	    int64_t *next_due_ms, struct err *e);
+/* A level 9 file at the newest TXID, now. */
+int	compact_snapshot(struct compact *c, struct err *e);
+/* Retention of all levels, now. */
+int	compact_retention(struct compact *c, int64_t wall_ms,
+	    int64_t mono_ms, struct err *e);
+
+#endif

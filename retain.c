@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Retention: what may go.
+ *
+ * The promise is that every instant of the last keep_ms can be restored.  The
+ * state at the very start of that window is some TXID, and the window's base
+ * is the newest snapshot that is at least keep_ms old: it ends at or before
+ * that TXID.  Whatever ends after the base stays above level 0, so from the
+ * base on every point of the window has its chain.  What ends at or before it
+ * may go, but the levels must remain continuable by any writer: a file stays
+ * until the next level has its TXIDs, and the last file of a level stays, for
+ * it carries the level's position.  Level 0 is the fine grain of the last
+ * minutes: in order, once level 1 has it; its newest file carries the numbering
+ * of all writers and never goes.
+ *
+ * Age is that of the header's stamp, and a stamp is only as good as the clock.
+ * So nothing is deleted before the wall clock has agreed with the time since
+ * boot for a whole retention period (for level 0: its own period).  Then
+ *
+ * - a file written since the agreement began has a right stamp;
+ * - a file written before is older than the period, whatever its stamp says.
+ *   A stamp before now can only make it older.  A stamp after now (the clock
+ *   was ahead, and was set back) cannot have been written since, so its age is
+ *   at least the time of the agreement.
+ *
+ * Hence no clock, wherever it is set to and back, makes a file go early, and
+ * none that was set back keeps files for ever.
+ *
+ * A process may live for a second only, so the agreement outlives it:
+ *
+ *	ROOT/.clock	"wall MS\nboot MS\ntrusted MS\n"
+ *
+ * At the next look, if both clocks advanced by the same, the agreement goes on:
+ * this proves also a time in which nothing ran.  If the machine was started
+ * since (less time since boot than noted), nobody can tell what happened in
+ * between; a clock that went forward by at least the time since boot, and by
+ * less than one retention period, is believed.  Anything else, also an unread-
+ * able file, begins the agreement anew.  The slack grows with the time between,
+ * since a clock that is steered gently may run 0.1 percent fast or slow.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "retain.h"
+
+#define CLOCK_MAX 256
+#define DRIFT 1000		/* one part in so many */
+#define SAVES_PER_PERIOD 24
+
+int64_t
+retain_age(const struct retain_rule *r, const struct store_file *f)
+{
+	int64_t t = f->h.timestamp_ms;
+
+	if (t > r->now_ms && t - r->now_ms > RETAIN_TOLERANCE_MS)
+		return r->future_ms;
+	if (t >= r->now_ms)
+		return 0;
+	return t < 0 && r->now_ms > INT64_MAX + t ? INT64_MAX : r->now_ms - t;
+}
+
+/* The largest max_txid of the good files of a level. */
+static uint64_t
+level_max(const struct store_list *l, int level)
+{
+	uint64_t max = 0;
+	size_t i;
+
+	for (i = 0; i < l->n; i++)
+		if (!l->file[i].bad && l->file[i].level == level &&
+		    l->file[i].max_txid > max)
+			max = l->file[i].max_txid;
+	return max;
+}
+
+static int
+by_max(const void *pa, const void *pb)
+{
+	const struct store_file *a = *(const struct store_file *const *)pa;
+	const struct store_file *b = *(const struct store_file *const *)pb;
+
+	return (a->max_txid > b->max_txid) - (a->max_txid < b->max_txid);
+}
+
+/* The good files of a level, ascending. */
+static const struct store_file **
+files_of(const struct store_list *l, int level, size_t *n)
+{
+	const struct store_file **f = xcalloc(l->n + 1, sizeof(*f));
+	size_t i;
+
+	for (i = *n = 0; i < l->n; i++)
+		if (!l->file[i].bad && l->file[i].level == level)
+			f[(*n)++] = &l->file[i];
+	qsort(f, *n, sizeof(*f), by_max);
+	return f;
+}
+
+static void
+choose_snapshots(const struct retain_rule *r, const struct store_list *l,
+    bool *go, const struct store_file **base)
+{
+	const struct store_file **f;
+	size_t i, n;
+
+	f = files_of(l, STORE_SNAPSHOT, &n);
+	*base = NULL;
+	for (i = 0; i < n; i++)
+		if (retain_age(r, f[i]) >= r->keep_ms)
+			*base = f[i];
+	for (i = 0; *base != NULL && i + r->floor < n &&
+	    f[i]->max_txid < (*base)->max_txid; i++)
+		go[f[i] - l->file] = true;
+	free(f);
+}
+
+static void
+choose_levels(const struct retain_rule *r, const struct store_list *l,
+    bool *go, uint64_t base)
+{
+	uint64_t max[STORE_LEVELS];
+	const struct store_file *f;
+	size_t i;
+	int n;
+
+	for (n = 0; n < STORE_LEVELS; n++)
+		max[n] = level_max(l, n);
+	for (i = 0; i < l->n; i++) {
+		f = &l->file[i];
+		n = f->level;
+		if (f->bad || n == 0 || n == STORE_SNAPSHOT)
+			continue;
+		if (f->max_txid <= base && f->max_txid < max[n] &&
+		    (n >= r->levels || f->max_txid <= max[n + 1]))
+			go[i] = true;
+	}
+}
+
+static void
+choose_l0(const struct retain_rule *r, const struct store_list *l, bool *go)
+{
+	const struct store_file **f, **up;
+	size_t i, n, k, n_up;
+
+	f = files_of(l, 0, &n);
+	up = files_of(l, 1, &n_up);
+	for (i = k = 0; i + 1 < n; i++) {
+		while (k < n_up && up[k]->max_txid < f[i]->max_txid)
+			k++;
+		if (k == n_up || up[k]->min_txid > f[i]->min_txid ||
+		    retain_age(r, f[i]) < r->l0_ms)
+			break;
+		go[f[i] - l->file] = true;
+	}
+	free(f);
+	free(up);
+}
+
+void
+retain_choose(const struct retain_rule *r, const struct store_list *l,
+    bool *go, const struct store_file **base)
+{
+	choose_snapshots(r, l, go, base);
+	if (*base != NULL)
+		choose_levels(r, l, go, (*base)->max_txid);
+	if (r->l0_ms >= 0)
+		choose_l0(r, l, go);
+}
+
+/* What the process before us noted. */
+static bool
+load(struct retain_clock *c, const char *path)
+{
+	struct err ignored;
+	char *s;
+	size_t n;
+	bool good;
+
+	if (disk_read_all(path, CLOCK_MAX, &s, &n, &ignored) != 0)
+		return false;
+	good = sscanf(s, "wall %" SCNd64 "\nboot %" SCNd64 "\ntrusted %"
+	    SCNd64 "\n", &c->wall_ms, &c->mono_ms, &c->trusted_ms) == 3 &&
+	    c->wall_ms >= 0 && c->mono_ms >= 0 && c->trusted_ms >= 0;
+	free(s);
+	return good;
+}
+
+static int
+save(struct retain_clock *c, const char *path, const struct disk_owner *o,
+    struct err *e)
+{
+	char *s = xasprintf("wall %" PRId64 "\nboot %" PRId64 "\ntrusted %"
+	    PRId64 "\n", c->wall_ms, c->mono_ms, c->trusted_ms);
+	int rc = disk_replace(path, s, strlen(s), o, e);
+
+	free(s);
+	c->saved_ms = c->mono_ms;
+	if (rc != 0)
+		c->known = false;
+	return rc;
+}
+
+/* For how much longer the clocks have agreed; -1: they have not. */
+static int64_t
+agreed(const struct retain_clock *c, int64_t wall_ms, int64_t mono_ms,
+    int64_t keep_ms)
+{
+	int64_t wall = wall_ms - c->wall_ms, mono = mono_ms - c->mono_ms;
+	int64_t slack = RETAIN_TOLERANCE_MS;
+
+	if (mono >= 0) {
+		slack += mono / DRIFT;
+		return wall >= mono - slack && wall <= mono + slack ? mono :
+		    -1;
+	}
+	return wall >= mono_ms - slack && wall >= 0 && wall < keep_ms ? wall :
+	    -1;
+}
+
+int
+retain_look(struct retain_clock *c, const char *root,
+    const struct disk_owner *o, int64_t wall_ms, int64_t mono_ms,
+    int64_t keep_ms, struct err *e)
+{
+	char *path = xasprintf("%s/.clock", root);
+	bool fresh = !c->known, had = true, set = true;
+	int64_t more = -1;
+	int rc = 0;
+
+	if (fresh)
+		had = load(c, path);
+	c->known = true;
+	if (had && wall_ms >= 0)
+		more = agreed(c, wall_ms, mono_ms, keep_ms);
+	if (fresh)
+		c->saved_ms = c->mono_ms;
+	if (more >= 0) {
+		set = false;
+		c->trusted_ms = c->trusted_ms > INT64_MAX - more ? INT64_MAX :
+		    c->trusted_ms + more;
+	} else
+		c->trusted_ms = 0;
+	if (set && had)
+		log_line(LOG_WARN, "clock was set, nothing is deleted for one "
+		    "retention period", "path", root, "wall_ms", I64(wall_ms),
+		    "expected_ms", I64(c->wall_ms + mono_ms - c->mono_ms),
+		    NULL);
+	c->wall_ms = wall_ms;
+	c->mono_ms = mono_ms;
+	if (set || mono_ms < c->saved_ms || (mono_ms - c->saved_ms >
+	    RETAIN_TOLERANCE_MS && mono_ms - c->saved_ms >
+	    keep_ms / SAVES_PER_PERIOD))
+		rc = save(c, path, o, e);
+	free(path);
+	return rc;
+}
