@@ -404,6 +404,80 @@ out:
 	return rc;
 }
 
+/* The pages of all frames that are left behind the position: what may have
+ * changed in its generation. */
+static int
+read_leftover(struct capture *c, struct wal *w, struct batch *b,
+    struct err *e)
+{
+	struct wal_frame f;
+	int rc;
+
+	wal_resume(w, &c->pos);
+	while ((rc = wal_next(w, &f, e)) == 1)
+		wal_map_add(&b->map, f.pgno, 0);
+	return rc < 0 ? -1 : wal_holds(w, &c->pos, e);
+}
+
+/* The frames of the generation that began since. */
+static int
+read_generation(struct capture *c, struct wal *w, const struct wal_index *x,
+    struct batch *b, struct err *e)
+{
+	struct wal_frame f = { 0, 0, NULL };
+	uint32_t i;
+	int rc = 1;
+
+	memset(&b->end, 0, sizeof b->end);
+	b->end.salt1 = x->salt1;
+	b->end.salt2 = x->salt2;
+	if (x->mx_frame == 0)
+		return db_file_pages(c->db, &b->commit, e) == 0 ? 1 : -1;
+	if ((rc = wal_seek(w, x->salt1, x->salt2, NULL, e)) != 1)
+		return rc;
+	for (i = 1; i <= x->mx_frame; i++) {
+		if ((rc = wal_next(w, &f, e)) != 1)
+			return rc;
+		wal_map_add(&b->map, f.pgno, i);
+	}
+	wal_tell(w, &b->end);
+	b->commit = x->commit;
+	return b->end.cksum1 == x->cksum1 && b->end.cksum2 == x->cksum2;
+}
+
+int
+capture_rejoin(struct capture *c, struct err *e)
+{
+	struct wal_index x;
+	struct batch b;
+	struct wal *w;
+	int rc;
+
+	if (c->doubt || (rc = db_index(c->db, &x, e)) == 0) {
+		capture_give_up(c, "let go of the WAL");
+		return 0;
+	}
+	if (rc < 0 || (x.salt1 == c->pos.salt1 && x.salt2 == c->pos.salt2))
+		return rc < 0 ? -1 : 0;
+	memset(&b, 0, sizeof b);
+	rc = x.salt1 == c->pos.salt1 + 1 && c->tail == NULL ?
+	    db_wal(c->db, &w, e) : 0;
+	if (rc == 1)
+		rc = read_leftover(c, w, &b, e);
+	if (rc == 1)
+		rc = read_generation(c, w, &x, &b, e);
+	if (rc == 1) {
+		complete(c, &b);
+		rc = publish_batch(c, &b, w, NULL, e) == 0 ? 1 : -1;
+	}
+	if (rc == 1)
+		c->pos = b.end;
+	else
+		capture_give_up(c, "the WAL was restarted unseen");
+	wal_map_free(&b.map);
+	return rc < 0 ? -1 : 0;
+}
+
 bool
 capture_ghost(struct capture *c)
 {
@@ -447,6 +521,11 @@ capture_pass(struct capture *c, bool *found, struct err *e)
 	int rc, tries;
 
 	*found = false;
+	if (!db_is_pinned(c->db)) {
+		capture_give_up(c, "no pin");
+		if (db_pin(c->db, e) != 0)
+			return -1;
+	}
 	for (tries = 0; tries < INDEX_TRIES; tries++) {
 		if (c->doubt && (*found = true, capture_diff(c, e) != 0))
 			return -1;

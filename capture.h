@@ -58,6 +58,12 @@ int	capture_count(struct capture *c, uint32_t *differ, uint32_t *total,
  */
 int	capture_take_tail(struct capture *c, bool *taken, struct err *e);
 /*
+ * After a moment without a pin, with one again: publishes what changed since the
+ * position, although the WAL may have been restarted once; otherwise the next
+ * pass compares.
+ */
+int	capture_rejoin(struct capture *c, struct err *e);
+/*
  * Whether the WAL holds a whole transaction past the position: one that the
  * index will have in a moment, or never (its writer died before).
  */

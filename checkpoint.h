@@ -17,6 +17,11 @@ int	checkpoint_is_complete(struct capture *c, bool *complete,
 	    struct err *e);
 /* Without any lock of the application's. */
 int	checkpoint_free(struct capture *c, bool *complete, struct err *e);
+/*
+ * Lets go of the pin for some milliseconds after everything is consumed, so
+ * that a writer that never pauses can restart the WAL after its own checkpoint.
+ */
+int	checkpoint_window(struct capture *c, bool *restarted, struct err *e);
 /* Holding the write lock for a bounded tail; not at all if it is busy. */
 int	checkpoint_locked(struct capture *c, bool *complete, struct err *e);
 /* Empties a WAL that checkpoint_free() completed, if nobody uses it. */

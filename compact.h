@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "disk.h"
+#include "pass.h"
 #include "retain.h"
 #include "store.h"
 #include "util.h"
@@ -33,14 +34,13 @@ struct compact {
 	 * must close it by a full image, and then clear this.
 	 */
 	bool need_rebase;
-	char why[512];
+	char why[1024];
 
 	/* Private. */
 	bool started;
 	int64_t due_ms[STORE_LEVELS];	/* since boot; 0: L0 retention */
 	struct retain_clock clock;
-	uint64_t good_snapshot;		/* newest level 9 file read whole */
-	uint64_t good_l1_min, good_l1_max;	/* level 1 files read whole */
+	struct pass_proofs proofs;
 };
 
 /* Upstream's defaults: 30s 5m 1h; snapshots each 24h for 24h; L0 5m, 15s. */

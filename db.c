@@ -395,6 +395,12 @@ db_pin(struct db *db, struct err *e)
 	return 0;
 }
 
+bool
+db_is_pinned(const struct db *db)
+{
+	return db->pinned[0] || db->pinned[1];
+}
+
 static void
 end(struct db *db, int i)
 {

@@ -47,6 +47,7 @@ int	db_data_version(struct db *db, int64_t *v, struct err *e);
  * db_unpin_all() ends whatever is held.  ERR_BUSY after about a second.
  */
 int	db_pin(struct db *db, struct err *e);
+bool	db_is_pinned(const struct db *db);
 void	db_unpin_old(struct db *db);
 void	db_unpin_new(struct db *db);
 void	db_unpin_all(struct db *db);

@@ -37,8 +37,9 @@
 #define CHECKPOINT_FRAMES 750
 #define CHECKPOINT_MS 1000	/* after the last commit */
 #define CHECKPOINT_RETRY_MAX_MS 60000
-#define LOCKED_FRAMES (4 * CHECKPOINT_FRAMES)
-#define LOCKED_TRIES 4
+#define WINDOW_FRAMES (4 * CHECKPOINT_FRAMES)	/* more: copy first */
+#define LOCKED_FRAMES 16384
+#define LOCKED_TRIES 4		/* windows that did not help */
 #define TRUNCATE_FRAMES 121359
 #define TRUNCATE_MS 2000	/* after the last commit */
 #define SAVE_MS 3000		/* after the last commit, */
@@ -74,6 +75,7 @@ struct job {
 	int64_t heartbeat_at;
 	int64_t look_ms, ghost_until, last_save, checkpoint_wait;
 	unsigned tries;		/* checkpoints that did not complete */
+	bool busy;		/* the last one needed a window */
 	bool watched, opened_once;
 
 	/* The error that lasts. */
@@ -206,12 +208,16 @@ plan_look(struct job *j, int64_t now)
 		j->look_at = now + GHOST_STEP_MS;
 }
 
-/* When the WAL is long: checkpoints while the application goes on. */
+/*
+ * When the WAL is long: checkpoints while the application goes on.  Without any
+ * lock; if that does not reach the end, in a window, for as long as that works;
+ * at last with the write lock.
+ */
 static int
 shorten(struct job *j, struct err *e)
 {
 	struct capture *c = &j->pair.c;
-	bool complete;
+	bool complete = false;
 
 	if (c->pos.frames <= CHECKPOINT_FRAMES)
 		return 0;
@@ -219,10 +225,17 @@ shorten(struct job *j, struct err *e)
 		return -1;
 	if (complete)
 		return 0;
-	if (c->pos.frames > LOCKED_FRAMES && j->tries >= LOCKED_TRIES) {
-		if (checkpoint_locked(c, &complete, e) != 0)
+	if ((!j->busy || c->pos.frames > WINDOW_FRAMES) &&
+	    checkpoint_free(c, &complete, e) != 0)
+		return -1;
+	if (!complete) {
+		if (checkpoint_window(c, &complete, e) != 0)
 			return -1;
-	} else if (checkpoint_free(c, &complete, e) != 0)
+		j->busy = complete;
+	}
+	if (!complete && c->pos.frames > LOCKED_FRAMES &&
+	    j->tries >= LOCKED_TRIES &&
+	    checkpoint_locked(c, &complete, e) != 0)
 		return -1;
 	j->tries = complete ? 0 : j->tries + 1;
 	return 0;
@@ -284,18 +297,6 @@ empty_wal(struct job *j, struct err *e)
 
 	j->truncate_at = NEVER;
 	return checkpoint_truncate(&j->pair.c, &done, e);
-}
-
-static int
-save(struct job *j, int64_t now, struct err *e)
-{
-	bool complete;
-
-	j->save_at = NEVER;
-	j->last_save = now;
-	if (checkpoint_is_complete(&j->pair.c, &complete, e) != 0)
-		return -1;
-	return pair_save(&j->pair, complete, e);
 }
 
 /* While the replica cannot be written: is the WAL about to fill the disk? */
@@ -372,9 +373,13 @@ work(struct job *j, bool names, struct err *e)
 	if (j->error.kind != ERR_NONE)
 		return 0;
 	if ((now >= j->checkpoint_at && settle(j, now, e) != 0) ||
-	    (now >= j->truncate_at && empty_wal(j, e) != 0) ||
-	    (now >= j->save_at && save(j, now, e) != 0))
+	    (now >= j->truncate_at && empty_wal(j, e) != 0))
 		return -1;
+	if (now >= j->save_at) {
+		pair_save(&j->pair);
+		j->save_at = NEVER;
+		j->last_save = now;
+	}
 	return 0;
 }
 
@@ -533,11 +538,10 @@ finish(struct job *j, struct err *e)
 	if (rc != 0)
 		return -1;
 	if (checkpoint_free(c, &complete, e) != 0 ||
-	    checkpoint_truncate(c, &found, e) != 0 ||
-	    checkpoint_is_complete(c, &complete, e) != 0 ||
-	    pair_save(&j->pair, complete, e) != 0)
-		log_line(LOG_WARN, "at the end", "path", j->cf.pair.db_path,
-		    "error", e->text, NULL);
+	    checkpoint_truncate(c, &complete, e) != 0)
+		log_line(LOG_WARN, "no checkpoint at the end", "path",
+		    j->cf.pair.db_path, "error", e->text, NULL);
+	pair_save(&j->pair);
 	return 0;
 }
 

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "checkpoint.h"
 #include "pair.h"
 #include "resume.h"
 #include "snapshot.h"
@@ -319,19 +320,26 @@ pair_open(struct pair *p, bool once, struct err *e)
 	return 0;
 }
 
-int
-pair_save(struct pair *p, bool clean, struct err *e)
+void
+pair_save(struct pair *p)
 {
 	struct pages *t = &p->pages;
+	bool complete;
+	struct err e;
 
 	if (p->c.doubt || p->c.tail != NULL || t->txid == 0)
-		return 0;
-	if (disk_stat(p->cf.db_path, &t->db, e) != 0)
-		return -1;
+		return;
+	if (checkpoint_is_complete(&p->c, &complete, &e) != 0 ||
+	    disk_stat(p->cf.db_path, &t->db, &e) != 0)
+		goto bad;
 	t->settled = time_wall_ms() - t->db.ctime_ns / 1000000 >=
 	    SETTLED_NS / 1000000;
-	t->clean = clean;
-	return pages_save(t, p->pages_path, &p->c.em.owner, e);
+	t->clean = complete;
+	if (pages_save(t, p->pages_path, &p->c.em.owner, &e) == 0)
+		return;
+bad:
+	log_line(LOG_WARN, "cannot save local state, the next start will "
+	    "compare", "path", p->cf.db_path, "error", e.text, NULL);
 }
 
 enum pair_root

@@ -46,8 +46,8 @@ void	pair_free(struct pair *p);
  */
 int	pair_open(struct pair *p, bool once, struct err *e);
 void	pair_close(struct pair *p);
-/* Saves table and position; clean: the whole WAL is consumed and copied. */
-int	pair_save(struct pair *p, bool clean, struct err *e);
+/* Saves table and position; a failure is only logged: it is a cache. */
+void	pair_save(struct pair *p);
 /* Where the replica's path leads now. */
 enum pair_root {
 	PAIR_ROOT_SAME,

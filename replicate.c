@@ -19,7 +19,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "checkpoint.h"
 #include "exec.h"
 #include "replicate.h"
 #include "restore.h"
@@ -103,18 +102,15 @@ int
 replicate_once(const struct replicate_args *a, struct err *e)
 {
 	struct pair p;
-	bool complete;
 	int rc;
 
 	pair_init(&p, &a->job.pair, NULL);
 	rc = pair_open(&p, true, e);
-	if (rc == 0)
-		rc = checkpoint_is_complete(&p.c, &complete, e);
-	if (rc == 0)
-		rc = pair_save(&p, complete, e);
-	if (rc == 0)
+	if (rc == 0) {
+		pair_save(&p);
 		log_line(LOG_INFO, "one-shot replication complete", "path",
 		    a->job.pair.db_path, "txid", TXID(p.pages.txid), NULL);
+	}
 	pair_free(&p);
 	return rc;
 }

@@ -317,6 +317,7 @@ advance(struct resume *r, struct store_list *l, struct pages *t,
 int
 resume_table(struct resume *r, struct pages *t, struct err *e)
 {
+	struct plan p = { NULL, 0, 0 };
 	struct store_file *newest;
 	struct store_list l;
 	uint64_t max, spent;
@@ -346,8 +347,11 @@ resume_table(struct resume *r, struct pages *t, struct err *e)
 		    "the levels do not end in one TXID");
 	else if (newest->h.page_size != r->page_size)
 		rc = need_rebase(r, t, "page size has changed");
+	else if (plan_make(&l, 0, max, &p, e) != 0)
+		rc = need_rebase(r, t, e->text);
 	else
 		rc = advance(r, &l, t, newest, e);
+	plan_free(&p);
 	store_list_free(&l);
 	return rc;
 }
@@ -456,11 +460,13 @@ resume_claim(const struct resume *r, struct pages *t,
 	if ((got = store_identity_read(r->root, &i, e)) < 0)
 		return -1;
 	store_identity_new(&me, r->db_path, r->page_size);
-	if (got == 1)
+	/* Adopted by force it gets a new id: whoever had it has lost it. */
+	if (got == 1 && (!r->adopt || strcmp(i.id, t->id) == 0))
 		memcpy(me.id, i.id, sizeof me.id);
-	else if (t->id[0] != '\0')
+	else if (got != 1 && t->id[0] != '\0')
 		memcpy(me.id, t->id, sizeof me.id);
-	if (got != 1 || strcmp(i.path, me.path) != 0 ||
+	if (got != 1 || strcmp(i.id, me.id) != 0 ||
+	    strcmp(i.path, me.path) != 0 ||
 	    strcmp(i.host, me.host) != 0 || i.page_size != me.page_size)
 		rc = store_identity_write(r->root, &me, o, e);
 	if (rc == 0)

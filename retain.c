@@ -9,8 +9,12 @@
  * base on every point of the window has its chain.  What ends at or before it
  * may go, but the levels must remain continuable by any writer: a file stays
  * until the next level has its TXIDs, and the last file of a level stays, for
- * it carries the level's position.  Level 0 is the fine grain of the last
- * minutes: in order, once level 1 has it; its newest file carries the numbering
+ * it carries the level's position.
+ *
+ * Level 0 is the fine grain of the last minutes.  The points within one file of
+ * level 1 need all of level 0 from that file's first TXID on, so they go together,
+ * when the youngest is old enough; the last of them is still there then, as the
+ * end of the file of level 1.  The newest file of level 0 carries the numbering
  * of all writers and never goes.
  *
  * Age is that of the header's stamp, and a stamp is only as good as the clock.
@@ -48,6 +52,7 @@
 #define CLOCK_MAX 256
 #define DRIFT 1000		/* one part in so many */
 #define SAVES_PER_PERIOD 24
+#define TIME_SANE ((int64_t)1 << 60)
 
 int64_t
 retain_age(const struct retain_rule *r, const struct store_file *f)
@@ -58,7 +63,7 @@ retain_age(const struct retain_rule *r, const struct store_file *f)
 		return r->future_ms;
 	if (t >= r->now_ms)
 		return 0;
-	return t < 0 && r->now_ms > INT64_MAX + t ? INT64_MAX : r->now_ms - t;
+	return t < 0 ? r->now_ms : r->now_ms - t;
 }
 
 /* The largest max_txid of the good files of a level. */
@@ -138,21 +143,27 @@ choose_levels(const struct retain_rule *r, const struct store_list *l,
 	}
 }
 
+/* Level 0, by groups: what lies in one file of level 1. */
 static void
 choose_l0(const struct retain_rule *r, const struct store_list *l, bool *go)
 {
 	const struct store_file **f, **up;
-	size_t i, n, k, n_up;
+	size_t i, end, n, k, n_up;
 
 	f = files_of(l, 0, &n);
 	up = files_of(l, 1, &n_up);
-	for (i = k = 0; i + 1 < n; i++) {
+	for (i = k = 0; i < n; i = end) {
 		while (k < n_up && up[k]->max_txid < f[i]->max_txid)
 			k++;
-		if (k == n_up || up[k]->min_txid > f[i]->min_txid ||
-		    retain_age(r, f[i]) < r->l0_ms)
+		if (k == n_up || up[k]->min_txid > f[i]->min_txid)
 			break;
-		go[f[i] - l->file] = true;
+		for (end = i; end < n && f[end]->max_txid <= up[k]->max_txid &&
+		    retain_age(r, f[end]) >= r->l0_ms; end++)
+			;
+		if (end < n && f[end]->max_txid <= up[k]->max_txid)
+			break;
+		for (; i < end && i + 1 < n; i++)
+			go[f[i] - l->file] = true;
 	}
 	free(f);
 	free(up);
@@ -182,7 +193,8 @@ load(struct retain_clock *c, const char *path)
 		return false;
 	good = sscanf(s, "wall %" SCNd64 "\nboot %" SCNd64 "\ntrusted %"
 	    SCNd64 "\n", &c->wall_ms, &c->mono_ms, &c->trusted_ms) == 3 &&
-	    c->wall_ms >= 0 && c->mono_ms >= 0 && c->trusted_ms >= 0;
+	    c->wall_ms >= 0 && c->wall_ms < TIME_SANE && c->mono_ms >= 0 &&
+	    c->mono_ms < TIME_SANE && c->trusted_ms >= 0;
 	free(s);
 	return good;
 }

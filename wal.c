@@ -187,6 +187,28 @@ wal_seek(struct wal *w, uint32_t salt1, uint32_t salt2,
 	return 1;
 }
 
+void
+wal_resume(struct wal *w, const struct wal_pos *from)
+{
+	w->at = *from;
+	w->have = 0;
+}
+
+int
+wal_holds(struct wal *w, const struct wal_pos *at, struct err *e)
+{
+	uint8_t h[WAL_FRAME_HEADER_SIZE];
+	ssize_t k;
+
+	if (at->frames == 0)
+		return 0;
+	k = read_at(w, h, sizeof h, wal_size(at->frames - 1, w->page_size), e);
+	if (k != (ssize_t)sizeof h)
+		return k < 0 ? -1 : 0;
+	return be32(h + 8) == at->salt1 && be32(h + 12) == at->salt2 &&
+	    be32(h + 16) == at->cksum1 && be32(h + 20) == at->cksum2;
+}
+
 /* The next frame's bytes in the buffer; NULL with *rc 0 or -1. */
 static const uint8_t *
 fetch(struct wal *w, int *rc, struct err *e)

@@ -56,6 +56,14 @@ struct wal *wal_new(int fd, const char *path, uint32_t page_size);
 void	wal_free(struct wal *w);
 int	wal_seek(struct wal *w, uint32_t salt1, uint32_t salt2,
 	    const struct wal_pos *from, struct err *e);
+/*
+ * Stands at *from, whatever the header says now: for what is left of a
+ * generation that was restarted.  Only after a wal_seek() to it.
+ */
+void	wal_resume(struct wal *w, const struct wal_pos *from);
+/* Whether frame at->frames is (still) the one that *at ends in: then nothing
+ * behind it was overwritten by a later generation.  1, 0, -1. */
+int	wal_holds(struct wal *w, const struct wal_pos *at, struct err *e);
 /* 1 and the next frame; 0 where the chain of salts and checksums ends or the
  * file does; -1.  Does not stop at commits. */
 int	wal_next(struct wal *w, struct wal_frame *f, struct err *e);

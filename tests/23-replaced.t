@@ -53,8 +53,14 @@ after() {	# TITLE: the new database is replicated, and goes on
 }
 
 i=0
+some() {	# WORD: the form for every day does without this one
+	[ -n "${ALL:-}" ] || case $1 in
+	mv-larger | cp-pages | rm-other | up-rm-other | up-mv-pages) false ;;
+	esac
+}
 for how in mv cp rm; do
 	for new in other larger pages; do
+		some $how-$new || continue
 		i=$((i + 1))
 		setup "down$i"
 		stop_replicate; result $? "$how $new, while down: stop"
@@ -66,10 +72,12 @@ for how in mv cp rm; do
 done
 for new in other pages; do
 	for how in mv rm; do
+		some up-$how-$new || continue
 		i=$((i + 1))
 		setup "up$i"
 		keep
-		poll 10 at_rest || echo '# the WAL is not emptied'
+		ok "$how $new, while up: the WAL is emptied before" \
+		    poll 10 at_rest
 		"by_$how" $new
 		after "$how $new, while up"
 	done
@@ -104,7 +112,7 @@ start_replicate "$db" "$dir"
 linked() { db=$(readlink -f "$T/link.db") && replicated; }
 ok 'a symbolic link' linked
 db=$T/first.db
-poll 10 at_rest || echo '# the WAL is not emptied'
+ok 'a symbolic link: the WAL is emptied in time' poll 10 at_rest
 fill "$T/second.db" 50
 ln -s second.db "$T/new.db"
 mv "$T/new.db" "$T/link.db"
@@ -117,7 +125,7 @@ stop_replicate; result $? 'a symbolic link, turned: clean stop'
 # when all has been quiet for a while.
 setup swap
 keep
-for round in 1 2; do
+for round in 1 ${ALL:+2}; do
 	fill "$T/swap.new" $((round * 130))
 	ok "swapped by the application, $round: the WAL is empty" \
 	    poll 10 at_rest

@@ -93,7 +93,7 @@ fi
 # Replicas.
 echo file >"$T/file"
 for flag in -once -log-level=info; do
-	bad 1 "a file for a replica, $flag" '^Error: .*/file: .*[Nn]ot a dir' \
+	bad 1 "a file for a replica, $flag" '^Error: .*/file[/:].*[Nn]ot a dir' \
 	    $flag "$good" "file://$T/file"
 done
 is 'the file stays' "$(cat "$T/file")" file
