@@ -66,6 +66,8 @@ check(const struct flags *f, int n, char **operand)
 		    "file:///path/to/replica",
 		    "must specify at least one replica URL for %s",
 		    operand[0]);
+	if (n == 2 && operand[0][0] == '\0')
+		return cmd_usage(NULL, "database path required");
 	if (n > 2)
 		return cmd_usage(NULL, "multiple replicas on a single "
 		    "database are no longer supported");
@@ -107,11 +109,12 @@ run(const struct flags *f, struct replicate_args *a)
 	say_hello(a);
 	if (f->restore && replicate_restore(a, &e) != 0)
 		return cmd_fail(&e);
-	if (f->once)
-		return replicate_once(a, &e) == 0 ? CMD_OK : cmd_fail(&e);
-	if (replicate_run(a, &status, &e) != 0)
-		return cmd_fail(&e);
-	return status;
+	if ((f->once ? replicate_once(a, &e) :
+	    replicate_run(a, &status, &e)) == 0)
+		return status;
+	if (e.kind == ERR_ABSENT)
+		e.kind = ERR_SYSTEM;	/* 3 is for what cannot be restored */
+	return cmd_fail(&e);
 }
 
 int

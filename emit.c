@@ -111,6 +111,23 @@ advance(struct emit_file *f, uint32_t commit, uint64_t sum, uint64_t size)
 	    I64(size), "pages", I64(f->n), NULL);
 }
 
+/* The newest file of level 0 is never deleted by one of us. */
+static bool
+previous_gone(const struct emit *em)
+{
+	struct store_file f = { .level = 0 };
+	struct disk_stat st;
+	struct err why;
+	char *path;
+	bool gone;
+
+	f.min_txid = f.max_txid = em->pages->txid;
+	path = store_path(em->root, &f);
+	gone = disk_stat(path, &st, &why) != 0 && why.kind == ERR_ABSENT;
+	free(path);
+	return gone;
+}
+
 int
 emit_publish(struct emit_file *f, uint32_t commit, struct err *e)
 {
@@ -121,6 +138,9 @@ emit_publish(struct emit_file *f, uint32_t commit, struct err *e)
 	uint32_t p;
 	bool renamed;
 
+	if (t->txid != 0 && previous_gone(em))
+		return err_set(e, ERR_DAMAGED, "%s: the file of TXID %016llx "
+		    "is gone", em->root, (unsigned long long)t->txid);
 	if (!f->begun && commit == t->commit && !em->pre_unknown)
 		return 0;
 	if (!f->begun && begin(f, e) != 0)

@@ -43,7 +43,8 @@
 #define TRUNCATE_FRAMES 121359
 #define TRUNCATE_MS 2000	/* after the last commit */
 #define SAVE_MS 3000		/* after the last commit, */
-#define SAVE_MAX_MS 60000	/* or since the last save */
+#define SAVE_MAX_MS 60000	/* or since the last save; */
+#define SAVE_PART 10		/* later where saving takes long */
 #define RETRY_MS 1000
 #define RETRY_MAX_MS 10000
 #define BUSY_RETRY_MS 100
@@ -51,6 +52,7 @@
 #define REPEAT_MS 300000	/* the same error again in the log */
 #define STOP_RETRY_MS 500
 #define WAL_LIMIT ((uint64_t)1 << 30)
+#define SPARE_MS 50		/* between looks at it while nothing works */
 #define FREE_PART 10		/* of the file system: one in ten */
 #define NEVER INT64_MAX
 
@@ -73,7 +75,7 @@ struct job {
 	int64_t pass_at;	/* wanted; not before spacing_until */
 	int64_t spacing_until, look_at, checkpoint_at, truncate_at, save_at;
 	int64_t heartbeat_at;
-	int64_t look_ms, ghost_until, last_save, checkpoint_wait;
+	int64_t look_ms, ghost_until, last_save, save_ms, checkpoint_wait;
 	unsigned tries;		/* checkpoints that did not complete */
 	bool busy;		/* the last one needed a window */
 	bool watched, opened_once;
@@ -81,7 +83,7 @@ struct job {
 	/* The error that lasts. */
 	struct err error;
 	bool said;
-	int64_t error_since, error_said, retry_ms;
+	int64_t error_since, error_said, retry_ms, spare_at;
 };
 
 /* Waits for a wake or a moment; false if it is time to stop. */
@@ -178,12 +180,15 @@ succeeded(struct job *j)
 static void
 plan_rest(struct job *j, int64_t now)
 {
+	int64_t last;
+
 	j->checkpoint_wait = CHECKPOINT_MS;
 	j->checkpoint_at = now + CHECKPOINT_MS;
 	j->truncate_at = now + TRUNCATE_MS;
-	j->save_at = now + SAVE_MS;
-	if (j->save_at > j->last_save + SAVE_MAX_MS)
-		j->save_at = j->last_save + SAVE_MAX_MS;
+	j->save_at = now + SAVE_MS + SAVE_PART * j->save_ms;
+	last = j->last_save + SAVE_MAX_MS + 10 * SAVE_PART * j->save_ms;
+	if (j->save_at > last)
+		j->save_at = last;
 	j->look_ms = 0;
 	j->look_at = NEVER;
 	j->ghost_until = 0;
@@ -336,7 +341,7 @@ look_at_root(struct job *j, struct err *e)
 		return 1;
 	default:
 		j->pass_at = 0;
-		return err_set(e, ERR_BUSY, "%s: replica is not mounted",
+		return err_set(e, ERR_AWAY, "%s: replica is not mounted",
 		    j->cf.pair.root);
 	}
 }
@@ -370,15 +375,21 @@ work(struct job *j, bool names, struct err *e)
 			return -1;
 		succeeded(j);
 	}
-	if (j->error.kind != ERR_NONE)
+	if (j->error.kind != ERR_NONE) {
+		if (now >= j->spare_at) {
+			spare_disk(j);
+			j->spare_at = now + SPARE_MS;
+		}
 		return 0;
+	}
 	if ((now >= j->checkpoint_at && settle(j, now, e) != 0) ||
 	    (now >= j->truncate_at && empty_wal(j, e) != 0))
 		return -1;
 	if (now >= j->save_at) {
 		pair_save(&j->pair);
 		j->save_at = NEVER;
-		j->last_save = now;
+		j->last_save = time_mono_ms();
+		j->save_ms = j->last_save - now;
 	}
 	return 0;
 }
@@ -426,7 +437,6 @@ serve(struct job *j)
 		failed(j, &e, time_mono_ms() - start);
 		if (e.kind == ERR_DAMAGED)
 			return false;
-		spare_disk(j);
 	}
 	return !db_has_moved(j->pair.c.db) &&
 	    pair_root(&j->pair) != PAIR_ROOT_OTHER;
@@ -486,7 +496,7 @@ open_up(struct job *j, struct err *e)
 	do {
 		start = time_mono_ms();
 		if (pair_open(&j->pair, false, e) == 0) {
-			now = time_mono_ms();
+			now = j->last_save = time_mono_ms();
 			succeeded(j);
 			watch_all(j);
 			plan_rest(j, now);

@@ -80,7 +80,7 @@ root_missing(struct pair *p, const struct disk_owner *o, struct err *e)
 	if (p->root.ino != 0) {		/* seen by this process */
 		if (disk_stat(parent, &st, e) != 0 ||
 		    !same_inode(&st, &p->parent))
-			rc = err_set(e, ERR_BUSY, "%s: replica is not "
+			rc = err_set(e, ERR_AWAY, "%s: replica is not "
 			    "mounted", p->cf.root);
 		else
 			p->root_deleted = true;
@@ -88,7 +88,7 @@ root_missing(struct pair *p, const struct disk_owner *o, struct err *e)
 		if (resume_locate(parent, &dev, &fsid, e) != 0 ||
 		    (dev != p->pages.root_dev &&
 		    (fsid == 0 || fsid != p->pages.root_fsid)))
-			rc = err_set(e, ERR_BUSY, "%s: replica is not "
+			rc = err_set(e, ERR_AWAY, "%s: replica is not "
 			    "mounted", p->cf.root);
 	}
 	if (rc == 0) {
@@ -124,7 +124,7 @@ root_bare(struct pair *p, struct err *e)
 	store_list_free(&l);
 	if (!empty || p->cf.adopt)
 		return 0;
-	err_set(e, ERR_BUSY, "%s: empty, and on another file system than "
+	err_set(e, ERR_AWAY, "%s: empty, and on another file system than "
 	    "before: not mounted?", p->cf.root);
 	err_hint(e, "mount it, or use -adopt to begin a new replica there");
 	return -1;
@@ -246,7 +246,7 @@ open_chain(struct pair *p, struct resume *r, struct err *e)
 	    (r->stranger && accept(p, r, e) != 0) ||
 	    resume_claim(r, &p->pages, &em->owner, e) != 0)
 		return -1;
-	if (p->root_deleted && r->empty && txid != 0) {
+	if ((p->root_deleted || p->opened) && r->empty && txid != 0) {
 		r->empty = false;	/* followers are at that TXID */
 		r->next_txid = txid + 1;
 		snprintf(r->rebase, sizeof r->rebase,
@@ -316,6 +316,7 @@ pair_open(struct pair *p, bool once, struct err *e)
 	    open_db(p, once, e) != 0 || open_chain(p, &r, e) != 0 ||
 	    first_pass(p, &r, e) != 0)
 		return -1;
+	p->opened = true;
 	log_line(LOG_DEBUG, "initialized db", "path", p->cf.db_path, NULL);
 	return 0;
 }

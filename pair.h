@@ -29,7 +29,7 @@ struct pair {
 	char *meta, *pages_path;
 	int meta_lock, root_lock;	/* held from the first open on */
 	struct disk_stat root, parent;	/* dev and ino of the replica root */
-	bool table_known, root_deleted;
+	bool table_known, opened, root_deleted;
 };
 
 /* cf's strings must outlive p; *cancel ends a long comparison. */

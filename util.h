@@ -20,6 +20,7 @@ enum err_kind {
 	ERR_LOCKED,	/* held by another process */
 	ERR_FOREIGN,	/* belongs to another database */
 	ERR_BUSY,	/* try again */
+	ERR_AWAY,	/* its file system is not mounted */
 	ERR_FULL	/* no space left: code is ENOSPC or EDQUOT */
 };
 

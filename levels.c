@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Levels, one replica at a time.
+ *
+ * The thread works through the entries whose moment has come and sleeps until
+ * the next.  An entry with nothing to do has no moment until something is
+ * published.  busy says which entry is worked on, outside the mutex; whoever
+ * suspends it waits for that.  Failures are logged when they change and tried
+ * again after a minute at the latest.
+ */
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "levels.h"
+
+#define RETRY_MS 60000
+#define NEVER INT64_MAX
+
+struct levels_entry {
+	struct levels *l;
+	struct compact c;
+	char *root, *db;
+	int64_t due_ms;		/* since boot; NEVER */
+	bool suspended, rebase;
+	struct err error;
+};
+
+struct levels {
+	pthread_t thread;
+	pthread_mutex_t mutex;
+	pthread_cond_t cond;
+	struct levels_entry **entry, *busy;
+	size_t n, cap;
+	bool stopping;
+};
+
+/* The entry whose moment comes first. */
+static struct levels_entry *
+first(struct levels *l)
+{
+	struct levels_entry *best = NULL;
+	size_t i;
+
+	for (i = 0; i < l->n; i++)
+		if (!l->entry[i]->suspended && !l->entry[i]->rebase &&
+		    l->entry[i]->due_ms != NEVER &&
+		    (best == NULL || l->entry[i]->due_ms < best->due_ms))
+			best = l->entry[i];
+	return best;
+}
+
+static void
+sleep_until(struct levels *l, int64_t until)
+{
+	int64_t wait = until - time_mono_ms();
+	struct timespec ts;
+
+	if (until == NEVER) {
+		pthread_cond_wait(&l->cond, &l->mutex);
+		return;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	ts.tv_sec += (time_t)(wait / 1000);
+	ts.tv_nsec += (long)(wait % 1000) * 1000000;
+	if (ts.tv_nsec >= 1000000000) {
+		ts.tv_sec++;
+		ts.tv_nsec -= 1000000000;
+	}
+	pthread_cond_timedwait(&l->cond, &l->mutex, &ts);
+}
+
+/* What is due for n; without the mutex. */
+static void
+work(struct levels_entry *n)
+{
+	int64_t next = -1;
+	struct err e;
+
+	if (compact_run(&n->c, time_wall_ms(), time_mono_ms(), &next,
+	    &e) == 0)
+		e.kind = ERR_NONE;
+	else if (n->error.kind != e.kind ||
+	    strcmp(n->error.text, e.text) != 0)
+		log_line(LOG_ERROR, "compaction failed", "db", n->db,
+		    "error", e.text, NULL);
+	if (e.kind != ERR_NONE && (next < 0 ||
+	    next > time_mono_ms() + RETRY_MS))
+		next = time_mono_ms() + RETRY_MS;
+	n->error = e;
+	n->due_ms = next < 0 ? NEVER : next;
+	n->rebase = n->c.need_rebase;
+}
+
+static void *
+run(void *arg)
+{
+	struct levels *l = arg;
+	struct levels_entry *n;
+
+	pthread_mutex_lock(&l->mutex);
+	while (!l->stopping) {
+		n = first(l);
+		if (n == NULL || n->due_ms > time_mono_ms()) {
+			sleep_until(l, n == NULL ? NEVER : n->due_ms);
+			continue;
+		}
+		l->busy = n;
+		pthread_mutex_unlock(&l->mutex);
+		work(n);
+		pthread_mutex_lock(&l->mutex);
+		l->busy = NULL;
+		pthread_cond_broadcast(&l->cond);
+	}
+	pthread_mutex_unlock(&l->mutex);
+	return NULL;
+}
+
+struct levels *
+levels_start(struct err *e)
+{
+	struct levels *l = xcalloc(1, sizeof *l);
+	pthread_condattr_t attr;
+
+	pthread_mutex_init(&l->mutex, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&l->cond, &attr);
+	pthread_condattr_destroy(&attr);
+	if (pthread_create(&l->thread, NULL, run, l) == 0)
+		return l;
+	err_set(e, ERR_SYSTEM, "cannot start a thread");
+	free(l);
+	return NULL;
+}
+
+void
+levels_stop(struct levels *l)
+{
+	size_t i;
+
+	if (l == NULL)
+		return;
+	pthread_mutex_lock(&l->mutex);
+	l->stopping = true;
+	pthread_cond_broadcast(&l->cond);
+	pthread_mutex_unlock(&l->mutex);
+	pthread_join(l->thread, NULL);
+	for (i = 0; i < l->n; i++) {
+		free(l->entry[i]->root);
+		free(l->entry[i]->db);
+		free(l->entry[i]);
+	}
+	free(l->entry);
+	pthread_cond_destroy(&l->cond);
+	pthread_mutex_destroy(&l->mutex);
+	free(l);
+}
+
+struct levels_entry *
+levels_add(struct levels *l, const struct compact *c)
+{
+	struct levels_entry *n = xcalloc(1, sizeof *n);
+
+	n->l = l;
+	n->c = *c;
+	n->c.root = n->root = xstrdup(c->root);
+	n->c.db = n->db = xstrdup(c->db);
+	n->due_ms = NEVER;
+	n->suspended = true;
+	pthread_mutex_lock(&l->mutex);
+	l->entry = xgrow(l->entry, l->n, &l->cap, sizeof *l->entry);
+	l->entry[l->n++] = n;
+	pthread_mutex_unlock(&l->mutex);
+	return n;
+}
+
+void
+levels_suspend(struct levels_entry *n)
+{
+	pthread_mutex_lock(&n->l->mutex);
+	n->suspended = true;
+	while (n->l->busy == n)
+		pthread_cond_wait(&n->l->cond, &n->l->mutex);
+	pthread_mutex_unlock(&n->l->mutex);
+}
+
+void
+levels_resume(struct levels_entry *n)
+{
+	pthread_mutex_lock(&n->l->mutex);
+	n->suspended = false;
+	n->due_ms = 0;
+	pthread_cond_broadcast(&n->l->cond);
+	pthread_mutex_unlock(&n->l->mutex);
+}
+
+void
+levels_note(struct levels_entry *n)
+{
+	pthread_mutex_lock(&n->l->mutex);
+	if (n->due_ms == NEVER && n->l->busy != n) {
+		n->due_ms = 0;
+		pthread_cond_broadcast(&n->l->cond);
+	}
+	pthread_mutex_unlock(&n->l->mutex);
+}
+
+bool
+levels_wants_rebase(struct levels_entry *n, char *why, size_t size)
+{
+	bool wants;
+
+	pthread_mutex_lock(&n->l->mutex);
+	wants = n->rebase && n->l->busy != n;
+	if (wants) {
+		snprintf(why, size, "%s", n->c.why);
+		n->rebase = n->c.need_rebase = false;
+	}
+	pthread_mutex_unlock(&n->l->mutex);
+	return wants;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: ISC */
+/* The thread that does levels, snapshots and retention for all databases. */
+#ifndef LEVELS_H
+#define LEVELS_H
+
+#include <stdbool.h>
+
+#include "compact.h"
+#include "util.h"
+
+struct levels;
+struct levels_entry;
+
+struct levels *levels_start(struct err *e);
+/* Finishes what it is at, and ends. */
+void	levels_stop(struct levels *l);
+
+/*
+ * One replica; c (copied) as compact_init() and the configuration made it.  It
+ * rests until it is resumed.
+ */
+struct levels_entry *levels_add(struct levels *l, const struct compact *c);
+/* Before the replica is opened, closed by a full image, or given up: waits until
+ * nothing is done there, and keeps it so. */
+void	levels_suspend(struct levels_entry *n);
+void	levels_resume(struct levels_entry *n);
+/* Something was published. */
+void	levels_note(struct levels_entry *n);
+/* Whether the chain must be closed by a full image, and why (static size of
+ * why: 256); asking clears it. */
+bool	levels_wants_rebase(struct levels_entry *n, char *why, size_t size);
+
+#endif
