@@ -2,16 +2,19 @@
 /*
  * Capture: from WAL or database to level 0.
  *
- * The position is (salts, frames consumed, running checksum).  What lies between
- * it and the mxFrame of the index is committed and not yet published; a pass
- * turns it into files, one for each 64 MiB, each ending at a commit.  Invariants:
+ * The position is (salts, frames consumed, running checksum).  What lies
+ * between it and the mxFrame of the index is committed and not yet published;
+ * a pass turns it into files, one for each 64 MiB, each ending at a commit.
+ * Invariants:
  *
- *  - Before a pin begins, everything up to the mark of the one that is held is
- *    consumed; before the older of two ends, everything that the index showed
- *    after the younger began.  So nobody can drop or overwrite a frame that is
- *    not consumed, and the database file never holds a page newer than what is.
- *  - A file holds every page of (previous commit, commit] but the lock page: one
- *    that is not among the frames is read from the database file.
+ *  - Before a pin begins, everything up to the mark of the one that is held
+ *    is consumed; before the older of two ends, everything that the index
+ *    showed after the younger began.  So nobody can drop or overwrite a frame
+ *    that is not consumed, and the database file never holds a page newer than
+ *    what is.
+ *  - A file holds every page of (smallest size since the last file, commit]
+ *    but the lock page: one that is not among the frames is read from the
+ *    database file.
  *  - The table and its position advance only after the file is published
  *    (emit.c).
  *
@@ -37,6 +40,7 @@
 struct batch {
 	struct wal_map map;
 	uint32_t commit;
+	uint32_t least;		/* smallest size on the way, 0: none seen */
 	struct wal_pos end;
 };
 
@@ -87,9 +91,18 @@ doubt(struct capture *c)
 	return 0;
 }
 
+/* frame 0: the page is to be read from the database file. */
+static void
+add(struct batch *b, const struct wal_frame *f, uint32_t frame)
+{
+	wal_map_add(&b->map, f->pgno, frame);
+	if (f->commit != 0 && (b->least == 0 || f->commit < b->least))
+		b->least = f->commit;
+}
+
 /*
- * Reads frames after the position up to x's mxFrame, or to the first commit past
- * 64 MiB; the caller reduces them.  1; 0 if WAL and index disagree; -1.
+ * Reads frames after the position up to x's mxFrame, or to the first commit
+ * past 64 MiB; the caller reduces them.  1; 0 if WAL and index disagree; -1.
  */
 static int
 read_batch(struct capture *c, const struct wal_index *x, struct wal **w,
@@ -110,7 +123,7 @@ read_batch(struct capture *c, const struct wal_index *x, struct wal **w,
 	while (at.frames < x->mx_frame) {
 		if ((rc = wal_next(*w, &f, e)) != 1)
 			return rc;
-		wal_map_add(&b->map, f.pgno, ++at.frames);
+		add(b, &f, ++at.frames);
 		bytes += page_size(c);
 		if (f.commit != 0 && bytes >= BATCH_BYTES)
 			break;
@@ -123,13 +136,15 @@ read_batch(struct capture *c, const struct wal_index *x, struct wal **w,
 }
 
 /*
- * Reduces the map and adds, as frame 0, the pages of (previous commit, commit]
- * that are not among the frames: they are to be read from the database file.
+ * Reduces the map and adds, as frame 0, the pages of (smallest size since the
+ * table's, commit] that are not among the frames: they are to be read from the
+ * database file.
  */
 static void
 complete(struct capture *c, struct batch *b)
 {
-	uint32_t grown = c->em.pages->commit + 1;
+	uint32_t grown = (b->least != 0 && b->least < c->em.pages->commit ?
+	    b->least : c->em.pages->commit) + 1;
 	uint32_t lock = ltx_lock_page(page_size(c)), pgno;
 	size_t i, n;
 
@@ -230,8 +245,8 @@ unmoved(const struct wal_index *x, const struct wal_index *before)
 }
 
 /*
- * Publishes everything up to the mxFrame of the index as it is now.  1; 0 if the
- * index could not be read (pin anew); -1.  May set doubt.
+ * Publishes everything up to the mxFrame of the index as it is now.  1; 0 if
+ * the index could not be read (pin anew); -1.  May set doubt.
  */
 static int
 append(struct capture *c, bool *found, struct err *e)
@@ -415,7 +430,7 @@ read_leftover(struct capture *c, struct wal *w, struct batch *b,
 
 	wal_resume(w, &c->pos);
 	while ((rc = wal_next(w, &f, e)) == 1)
-		wal_map_add(&b->map, f.pgno, 0);
+		add(b, &f, 0);
 	return rc < 0 ? -1 : wal_holds(w, &c->pos, e);
 }
 
@@ -438,7 +453,7 @@ read_generation(struct capture *c, struct wal *w, const struct wal_index *x,
 	for (i = 1; i <= x->mx_frame; i++) {
 		if ((rc = wal_next(w, &f, e)) != 1)
 			return rc;
-		wal_map_add(&b->map, f.pgno, i);
+		add(b, &f, i);
 	}
 	wal_tell(w, &b->end);
 	b->commit = x->commit;

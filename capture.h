@@ -32,9 +32,9 @@ struct capture {
 };
 
 /*
- * Whether the table's position may be continued (DESIGN 5): the caller has checked that
- * the replica ends where the table does, and holds a pin.  db is what the
- * database file looks like now.  Sets doubt, reason and pos.
+ * Whether the table's position may be continued (DESIGN 5): the caller has
+ * checked that the replica ends where the table does, and holds a pin.  db is
+ * what the database file looks like now.  Sets doubt, reason and pos.
  */
 int	capture_prove(struct capture *c, const struct disk_stat *db,
 	    struct err *e);
@@ -58,9 +58,9 @@ int	capture_count(struct capture *c, uint32_t *differ, uint32_t *total,
  */
 int	capture_take_tail(struct capture *c, bool *taken, struct err *e);
 /*
- * After a moment without a pin, with one again: publishes what changed since the
- * position, although the WAL may have been restarted once; otherwise the next
- * pass compares.
+ * After a moment without a pin, with one again: publishes what changed since
+ * the position, although the WAL may have been restarted once; otherwise the
+ * next pass compares.
  */
 int	capture_rejoin(struct capture *c, struct err *e);
 /*

@@ -2,12 +2,12 @@
 /*
  * Checkpoints.
  *
- * Our pins keep everybody from restarting the WAL, so we must see to it.  All is
- * done with PASSIVE checkpoints, which take no lock that a writer wants: what
- * is consumed and published is copied into the database file, and the other pin
- * begins; finding everything copied it begins on mark 0, and the next writer
- * restarts the WAL.  Only what is published is ever copied: the pin stands at
- * the consumed end.
+ * Our pins keep everybody from restarting the WAL, so we must see to it.  All
+ * is done with PASSIVE checkpoints, which take no lock that a writer wants:
+ * what is consumed and published is copied into the database file, and the
+ * other pin begins; finding everything copied it begins on mark 0, and the
+ * next writer restarts the WAL.  Only what is published is ever copied: the
+ * pin stands at the consumed end.
  *
  * Under a writer that never pauses there is always one more frame: a checkpoint
  * syncs two files, and meanwhile it has committed again.  Its own automatic
@@ -22,13 +22,14 @@
  * their page numbers are used.  In every other case the next pass compares.
  *
  * If that does not help either (an application that has switched its automatic
- * checkpoint off) and the WAL is long, the write lock is taken: the tail (1 MiB at the most) is read into
- * memory, copied, and the pin moved, with no I/O on the replica meanwhile; the
- * tail is published afterwards.  If we die before that, the next start finds
- * that WAL or database file are not as saved, and compares.
+ * checkpoint off) and the WAL is long, the write lock is taken: the tail (1
+ * MiB at the most) is read into memory, copied, and the pin moved, with no I/O
+ * on the replica meanwhile; the tail is published afterwards.  If we die
+ * before that, the next start finds that WAL or database file are not as
+ * saved, and compares.
  *
- * Never RESTART or FULL, which make writers wait; TRUNCATE only on mark 0, where
- * nothing can be dropped that is not consumed.
+ * Never RESTART or FULL, which make writers wait; TRUNCATE only on mark 0,
+ * where nothing can be dropped that is not consumed.
  */
 #include "checkpoint.h"
 

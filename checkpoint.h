@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* Our own checkpoints: how the WAL stays small although we pin it (DESIGN 7). */
+/*
+ * Our own checkpoints: how the WAL stays small although we pin it (DESIGN 7).
+ */
 #ifndef CHECKPOINT_H
 #define CHECKPOINT_H
 

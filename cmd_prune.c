@@ -52,42 +52,29 @@ print_files(const struct store_list *l, const bool *go, size_t *n)
 	return size;
 }
 
-static int
-by_end(const void *pa, const void *pb)
-{
-	const struct store_file *a = pa, *b = pb;
-
-	return (a->max_txid > b->max_txid) - (a->max_txid < b->max_txid);
-}
-
-/*
- * Which of the points, ascending, can be restored from the files that are not
- * marked.  A file extends whatever point it can be put on, so only the last one
- * that can be restored matters.
- */
+/* Which of the points, ascending, can be restored from what is not marked. */
 static bool *
 restorable(const struct store_list *l, const bool *go,
     const struct plan_point *p, size_t n)
 {
-	struct store_file *f = xcalloc(l->n + 1, sizeof(*f));
+	bool *file = xcalloc(l->n + 1, sizeof(*file));
 	bool *can = xcalloc(n + 1, sizeof(*can));
-	uint64_t reached = 0;
-	size_t i, k = 0, n_f = 0;
+	size_t i, k, lo, hi;
 
-	for (i = 0; i < l->n; i++)
-		if (!l->file[i].bad && (go == NULL || !go[i]))
-			f[n_f++] = l->file[i];
-	if (n_f > 0)
-		qsort(f, n_f, sizeof(*f), by_end);
-	for (i = 0; i < n; i++) {
-		for (; k < n_f && f[k].max_txid <= p[i].txid; k++)
-			if (f[k].max_txid == p[i].txid &&
-			    f[k].min_txid - 1 <= reached)
-				can[i] = true;
-		if (can[i])
-			reached = p[i].txid;
+	retain_reach(l, go, file);
+	for (i = 0; i < l->n; i++) {
+		if (!file[i])
+			continue;
+		for (lo = 0, hi = n; lo < hi;) {
+			k = lo + (hi - lo) / 2;
+			if (p[k].txid < l->file[i].max_txid)
+				lo = k + 1;
+			else
+				hi = k;
+		}
+		can[lo] = true;
 	}
-	free(f);
+	free(file);
 	return can;
 }
 

@@ -11,7 +11,6 @@
 #include "replicate.h"
 #include "store.h"
 
-#define LEVELS 3
 #define STOP_TIMEOUT_MS 30000
 
 static const char help[] =
@@ -159,7 +158,9 @@ cmd_replicate(int argc, char **argv)
 	a.job.pair.db_path = db;
 	a.job.pair.root = root;
 	a.job.pair.adopt = f.adopt;
-	a.job.pair.levels = LEVELS;
+	compact_init(&a.job.levels, root, &(struct disk_owner){ 0 });
+	a.job.pair.levels = a.job.levels.levels;
+	a.job.audit_interval_ms = a.job.levels.snapshot_interval_ms;
 	a.job.sync_interval_ms = -1;
 	a.job.stop_timeout_ms = STOP_TIMEOUT_MS;
 	a.exec = f.exec[0] != '\0' ? f.exec : NULL;

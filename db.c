@@ -13,8 +13,8 @@
  * descriptor of our own on either file would, when closed, drop SQLite's POSIX
  * locks.  The -wal has no such locks and is opened here.
  *
- * Nothing of the application's is changed: no checkpoint on close, no removal of
- * a WAL with content, no page cache to speak of.
+ * Nothing of the application's is changed: no checkpoint on close, no removal
+ * of a WAL with content, no page cache to speak of.
  */
 #include <sys/stat.h>
 

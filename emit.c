@@ -3,11 +3,11 @@
  * Level 0, one file at a time.
  *
  * The order is: write, publish (store.c), then advance table and TXID, so that
- * an entry of the table never promises what the replica does not have.  After a
- * rename whose directory could not be synced the file may be there or not, and
- * somebody may have read it: its TXID is spent.  Its pages lose their entries and
- * are written again under the next TXID, which says (pre-fingerprint 0) that
- * it is not known what it builds upon.
+ * an entry of the table never promises what the replica does not have.  After
+ * a rename whose directory could not be synced the file may be there or not,
+ * and somebody may have read it: its TXID is spent.  Its pages lose their
+ * entries and are written again under the next TXID, which says (pre-
+ * fingerprint 0) that it is not known what it builds upon.
  */
 #include <stdlib.h>
 #include <string.h>

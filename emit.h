@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Level 0: one new file at a time, with the pages that the replica does not have
- * yet, and the page table that says which those are.
+ * Level 0: one new file at a time, with the pages that the replica does not
+ * have yet, and the page table that says which those are.
  */
 #ifndef EMIT_H
 #define EMIT_H

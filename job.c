@@ -5,8 +5,8 @@
  * It blocks in one place, rest(), and what it waits for are moments: the next
  * pass after a wake, the next look where a wake found nothing (the index is
  * written after the WAL and makes no event), a checkpoint one second after the
- * last commit, an emptied WAL and a saved table soon after, and a heartbeat that
- * sees what no watch reports.  Idle, only the heartbeat is left.
+ * last commit, an emptied WAL and a saved table soon after, and a heartbeat
+ * that sees what no watch reports.  Idle, only the heartbeat is left.
  *
  * Everything that throws doubt on what is open (file moved, replica gone,
  * somebody else's file in the chain) closes it and opens it again.
@@ -24,6 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "audit.h"
 #include "checkpoint.h"
 #include "job.h"
 
@@ -45,6 +46,8 @@
 #define SAVE_MS 3000		/* after the last commit, */
 #define SAVE_MAX_MS 60000	/* or since the last save; */
 #define SAVE_PART 10		/* later where saving takes long */
+#define AUDIT_REST_MS 100	/* between slices */
+#define AUDIT_FIRST 24		/* the first begins after this part */
 #define RETRY_MS 1000
 #define RETRY_MAX_MS 10000
 #define BUSY_RETRY_MS 100
@@ -60,6 +63,8 @@ struct job {
 	struct job_config cf;
 	struct pair pair;
 	struct watch *watch;
+	struct levels *all_levels;
+	struct levels_entry *levels;	/* NULL before the first open */
 	size_t id;
 	int note_fd;
 
@@ -74,11 +79,13 @@ struct job {
 	/* Moments, since boot; NEVER. */
 	int64_t pass_at;	/* wanted; not before spacing_until */
 	int64_t spacing_until, look_at, checkpoint_at, truncate_at, save_at;
-	int64_t heartbeat_at;
+	int64_t heartbeat_at, audit_at;
 	int64_t look_ms, ghost_until, last_save, save_ms, checkpoint_wait;
 	unsigned tries;		/* checkpoints that did not complete */
 	bool busy;		/* the last one needed a window */
-	bool watched, opened_once;
+	struct audit audit;
+	bool watched, opened_once, away;
+	char rebase_why[256];	/* "": none is wanted */
 
 	/* The error that lasts. */
 	struct err error;
@@ -246,6 +253,25 @@ shorten(struct job *j, struct err *e)
 	return 0;
 }
 
+/* A level cannot go on: the chain is closed by a full image. */
+static int
+heal(struct job *j, struct err *e)
+{
+	char why[256];
+	int rc;
+
+	if (j->rebase_why[0] == '\0' &&
+	    levels_wants_rebase(j->levels, why, sizeof why))
+		memcpy(j->rebase_why, why, sizeof why);
+	if (j->rebase_why[0] == '\0')
+		return 0;
+	levels_suspend(j->levels);
+	if ((rc = pair_rebase(&j->pair, j->rebase_why, e)) == 0)
+		j->rebase_why[0] = '\0';
+	levels_resume(j->levels);
+	return rc;
+}
+
 static int
 pass(struct job *j, struct err *e)
 {
@@ -263,9 +289,11 @@ pass(struct job *j, struct err *e)
 		return 0;
 	}
 	plan_rest(j, start + took);
-	if (files != c->em.published)
+	if (files != c->em.published) {
+		levels_note(j->levels);
 		log_line(LOG_DEBUG, "sync", "db", j->cf.pair.db_path, "txid",
 		    TXID(j->pair.pages.txid), "ms", I64(took), NULL);
+	}
 	took = 10 * took > SPACING_MAX_MS ? SPACING_MAX_MS : 10 * took;
 	if (j->cf.sync_interval_ms >= 0)
 		took = j->cf.sync_interval_ms;
@@ -330,17 +358,37 @@ spare_disk(struct job *j)
 		    NULL);
 }
 
+/* A slice, and when the next one or the next audit is due. */
+static int
+look_back(struct job *j, int64_t now, struct err *e)
+{
+	uint64_t files = j->pair.c.em.published;
+	bool done;
+
+	if (audit_slice(&j->audit, &j->pair.c, &done, e) != 0)
+		return -1;
+	j->audit_at = now + (done ? j->cf.audit_interval_ms : AUDIT_REST_MS);
+	if (files != j->pair.c.em.published)
+		levels_note(j->levels);
+	return 0;
+}
+
 /* The replica's root: 0 as it was; 1 open anew; -1 away. */
 static int
 look_at_root(struct job *j, struct err *e)
 {
 	switch (pair_root(&j->pair)) {
 	case PAIR_ROOT_SAME:
+		if (j->away)
+			levels_resume(j->levels);
+		j->away = false;
 		return 0;
 	case PAIR_ROOT_OTHER:
 		return 1;
 	default:
 		j->pass_at = 0;
+		levels_suspend(j->levels);
+		j->away = true;
 		return err_set(e, ERR_AWAY, "%s: replica is not mounted",
 		    j->cf.pair.root);
 	}
@@ -371,7 +419,7 @@ work(struct job *j, bool names, struct err *e)
 	if (j->pass_at <= now && now >= j->spacing_until) {
 		if ((rc = look_at_root(j, e)) != 0)
 			return rc;
-		if (pass(j, e) != 0)
+		if (heal(j, e) != 0 || pass(j, e) != 0)
 			return -1;
 		succeeded(j);
 	}
@@ -383,7 +431,8 @@ work(struct job *j, bool names, struct err *e)
 		return 0;
 	}
 	if ((now >= j->checkpoint_at && settle(j, now, e) != 0) ||
-	    (now >= j->truncate_at && empty_wal(j, e) != 0))
+	    (now >= j->truncate_at && empty_wal(j, e) != 0) ||
+	    (now >= j->audit_at && look_back(j, now, e) != 0))
 		return -1;
 	if (now >= j->save_at) {
 		pair_save(&j->pair);
@@ -415,6 +464,8 @@ next_moment(const struct job *j)
 		at = j->truncate_at;
 	if (j->save_at < at)
 		at = j->save_at;
+	if (j->audit_at < at)
+		at = j->audit_at;
 	return at;
 }
 
@@ -486,6 +537,27 @@ await(struct job *j, const struct err *e)
 	free(dir);
 }
 
+/* Opens, with nobody at the levels meanwhile. */
+static int
+open_pair(struct job *j, struct err *e)
+{
+	struct compact c = j->cf.levels;
+	int rc;
+
+	if (j->levels != NULL)
+		levels_suspend(j->levels);
+	if ((rc = pair_open(&j->pair, false, e)) != 0)
+		return rc;
+	if (j->levels == NULL) {
+		c.root = j->cf.pair.root;
+		c.db = j->cf.pair.db_path;
+		c.owner = j->pair.c.em.owner;
+		j->levels = levels_add(j->all_levels, &c);
+	}
+	levels_resume(j->levels);
+	return 0;
+}
+
 /* Opens, with patience; 0, or -1 with why it ends here. */
 static int
 open_up(struct job *j, struct err *e)
@@ -495,7 +567,7 @@ open_up(struct job *j, struct err *e)
 
 	do {
 		start = time_mono_ms();
-		if (pair_open(&j->pair, false, e) == 0) {
+		if (open_pair(j, e) == 0) {
 			now = j->last_save = time_mono_ms();
 			succeeded(j);
 			watch_all(j);
@@ -503,6 +575,9 @@ open_up(struct job *j, struct err *e)
 			j->pass_at = 0;		/* what came before the watch */
 			j->spacing_until = now;
 			j->heartbeat_at = now + HEARTBEAT_MS;
+			j->audit_at = j->cf.audit_interval_ms > 0 ?
+			    now + j->cf.audit_interval_ms / AUDIT_FIRST :
+			    NEVER;
 			j->opened_once = true;
 			return 0;
 		}
@@ -522,8 +597,8 @@ open_up(struct job *j, struct err *e)
 }
 
 /*
- * The end: what was committed before the signal is published.  A new pin is begun
- * first, so that SQLite recovers an index that a dead writer left.
+ * The end: what was committed before the signal is published.  A new pin is
+ * begun first, so that SQLite recovers an index that a dead writer left.
  */
 static int
 finish(struct job *j, struct err *e)
@@ -583,14 +658,15 @@ run(void *arg)
 }
 
 struct job *
-job_start(const struct job_config *cf, struct watch *w, size_t id,
-    int note_fd, struct err *e)
+job_start(const struct job_config *cf, struct watch *w, struct levels *l,
+    size_t id, int note_fd, struct err *e)
 {
 	struct job *j = xcalloc(1, sizeof *j);
 	pthread_condattr_t attr;
 
 	j->cf = *cf;
 	j->watch = w;
+	j->all_levels = l;
 	j->id = id;
 	j->note_fd = note_fd;
 	pair_init(&j->pair, &cf->pair, &j->cancel);

@@ -7,21 +7,25 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "compact.h"
+#include "levels.h"
 #include "pair.h"
 #include "util.h"
 #include "watch.h"
 
 struct job_config {
 	struct pair_config pair;
+	struct compact levels;	/* from compact_init(); root and db are set here */
+	int64_t audit_interval_ms;	/* for one look at all pages; 0: never */
 	int64_t sync_interval_ms;	/* between passes; -1: by load */
-	int64_t stop_timeout_ms;	/* for what is not published at the end */
+	int64_t stop_timeout_ms;	/* for publishing at the end */
 };
 
 struct job;
 
 /* Starts it.  A byte is written to note_fd when it has ended. */
 struct job *job_start(const struct job_config *cf, struct watch *w,
-	    size_t id, int note_fd, struct err *e);
+	    struct levels *l, size_t id, int note_fd, struct err *e);
 /* Something was written, or names have changed. */
 void	job_wake(struct job *j, enum watch_kind kind);
 /* Publish what is committed now, and end. */

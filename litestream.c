@@ -8,6 +8,7 @@ GRAPH
 #include <string.h>
 
 #include "cmd.h"
+#include "cmd_prune.h"
 #include "cmd_replicate.h"
 #include "cmd_restore.h"
 #include "db.h"
@@ -21,6 +22,7 @@ static const char usage[] =
 "  replicate  stream a database into a directory\n"
 "  restore    write a database from a replica\n"
 "  ltx        list the files of a replica\n"
+"  prune      delete history that is not kept any more\n"
 "  version    print the version\n"
 "  help       print this\n"
 "\n"
@@ -65,6 +67,7 @@ static const struct {
 	{ "replicate", cmd_replicate },
 	{ "restore", cmd_restore },
 	{ "ltx", cmd_ltx },
+	{ "prune", cmd_prune },
 	{ "version", cmd_version },
 	{ "help", cmd_help },
 	{ "-h", cmd_help },

@@ -19,7 +19,8 @@
 #define LTX_NO_CHECKSUM 2u	/* the only header flag */
 
 struct ltx_header {
-	uint32_t flags, page_size, commit;	/* commit: database size, pages */
+	uint32_t flags, page_size;
+	uint32_t commit;	/* database size, pages */
 	uint64_t min_txid, max_txid;
 	int64_t timestamp_ms;
 	uint64_t pre_checksum;

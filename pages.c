@@ -2,11 +2,11 @@
 /*
  * The page table.
  *
- * In memory a hash for each page of the state that the replica can restore, and
- * a bit for whether there is one; the fingerprint is the XOR of the hashes, kept
- * up to date with them.  An entry promises that the replica has that page, so it
- * is set only after the file that holds the page is published; one that is not
- * there costs a page written again.
+ * In memory a hash for each page of the state that the replica can restore,
+ * and a bit for whether there is one; the fingerprint is the XOR of the
+ * hashes, kept up to date with them.  An entry promises that the replica has
+ * that page, so it is set only after the file that holds the page is
+ * published; one that is not there costs a page written again.
  *
  * On disk, big-endian:
  *

@@ -24,7 +24,7 @@ struct pages {
 	uint8_t *present;	/* a bit each: 0 is a hash like any other */
 	uint32_t cap;
 
-	/* Where the capture stood; trusted only under the proofs of capture.c. */
+	/* Where the capture stood; trusted under the proofs of capture.c. */
 	struct wal_pos wal;
 	bool clean;		/* stopped with the WAL consumed and copied */
 	bool settled;		/* ctime was old enough when db was taken */

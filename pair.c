@@ -258,8 +258,8 @@ open_chain(struct pair *p, struct resume *r, struct err *e)
 	    &p->pages.root_fsid, e);
 }
 
-static int
-rebase(struct pair *p, const char *why, struct err *e)
+int
+pair_rebase(struct pair *p, const char *why, struct err *e)
 {
 	struct emit *em = &p->c.em;
 
@@ -271,7 +271,9 @@ rebase(struct pair *p, const char *why, struct err *e)
 	return 0;
 }
 
-/* The first pass: whatever it takes to have the newest commit in the replica. */
+/*
+ * The first pass: whatever it takes to have the newest commit in the replica.
+ */
 static int
 first_pass(struct pair *p, struct resume *r, struct err *e)
 {
@@ -279,7 +281,7 @@ first_pass(struct pair *p, struct resume *r, struct err *e)
 	bool found;
 
 	if (r->rebase[0] != '\0') {
-		if (rebase(p, r->rebase, e) != 0)
+		if (pair_rebase(p, r->rebase, e) != 0)
 			return -1;
 	} else if (r->same_end) {
 		if (disk_stat(p->cf.db_path, &st, e) != 0 ||
@@ -294,7 +296,7 @@ first_pass(struct pair *p, struct resume *r, struct err *e)
 		    p->cf.db_path, "reason", p->c.reason, NULL);
 	if (capture_pass(&p->c, &found, e) != 0)
 		return -1;
-	if (r->empty && p->pages.txid == 1)
+	if (r->empty && p->pages.txid != 0)
 		return snapshot_link_first(&p->c.em, e);
 	return 0;
 }

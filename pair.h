@@ -39,13 +39,15 @@ void	pair_init(struct pair *p, const struct pair_config *cf,
 void	pair_free(struct pair *p);
 
 /*
- * Opens, and leaves a pin: the newest commit is in the replica then.  once: the
- * journal mode is left alone.  ERR_ABSENT: no database there; ERR_LOCKED;
- * ERR_FOREIGN; ERR_BUSY: database locked, or replica not mounted; others.  Close
- * after a failure, too.
+ * Opens, and leaves a pin: the newest commit is in the replica then.  once:
+ * the journal mode is left alone.  ERR_ABSENT: no database there; ERR_LOCKED;
+ * ERR_FOREIGN; ERR_BUSY: database locked, or replica not mounted; others.
+ * Close after a failure, too.
  */
 int	pair_open(struct pair *p, bool once, struct err *e);
 void	pair_close(struct pair *p);
+/* Closes the chain by a full image of the database (DESIGN 8). */
+int	pair_rebase(struct pair *p, const char *why, struct err *e);
 /* Saves table and position; a failure is only logged: it is a cache. */
 void	pair_save(struct pair *p);
 /* Where the replica's path leads now. */

@@ -30,6 +30,7 @@ struct run {
 	const struct replicate_args *a;
 	struct watch *watch;
 	struct job *job;
+	struct levels *levels;
 	int note[2];
 	pid_t child;		/* 0: none, or it has ended */
 	int child_status;
@@ -98,6 +99,30 @@ replicate_restore(const struct replicate_args *a, struct err *e)
 	return 0;
 }
 
+/* What the levels' thread would do, for a replica that cron looks after. */
+static int
+keep_policy(const struct replicate_args *a, struct pair *p, struct err *e)
+{
+	struct compact c = a->job.levels;
+	int64_t next;
+
+	c.root = a->job.pair.root;
+	c.db = a->job.pair.db_path;
+	c.owner = p->c.em.owner;
+	if (a->force_snapshot && compact_snapshot(&c, e) != 0)
+		return -1;
+	if (a->enforce_retention && !c.need_rebase &&
+	    (compact_run(&c, time_wall_ms(), time_mono_ms(), &next, e) != 0 ||
+	    compact_retention(&c, time_wall_ms(), time_mono_ms(), e) != 0))
+		return -1;
+	if (!c.need_rebase)
+		return 0;
+	if (pair_rebase(p, c.why, e) != 0)
+		return -1;
+	pair_save(p);
+	return 0;
+}
+
 int
 replicate_once(const struct replicate_args *a, struct err *e)
 {
@@ -106,11 +131,13 @@ replicate_once(const struct replicate_args *a, struct err *e)
 
 	pair_init(&p, &a->job.pair, NULL);
 	rc = pair_open(&p, true, e);
-	if (rc == 0) {
+	if (rc == 0)
 		pair_save(&p);
+	if (rc == 0 && (a->force_snapshot || a->enforce_retention))
+		rc = keep_policy(a, &p, e);
+	if (rc == 0)
 		log_line(LOG_INFO, "one-shot replication complete", "path",
 		    a->job.pair.db_path, "txid", TXID(p.pages.txid), NULL);
-	}
 	pair_free(&p);
 	return rc;
 }
@@ -236,9 +263,13 @@ run_job(struct run *r, struct err *e)
 	struct err why;
 	bool ended;
 
-	r->job = job_start(&a->job, r->watch, 0, r->note[1], e);
-	if (r->job == NULL)
+	if ((r->levels = levels_start(e)) == NULL)
 		return -1;
+	r->job = job_start(&a->job, r->watch, r->levels, 0, r->note[1], e);
+	if (r->job == NULL) {
+		levels_stop(r->levels);
+		return -1;
+	}
 	e->kind = ERR_NONE;
 	if (a->exec != NULL && exec_start(a->exec, &r->child, e) != 0) {
 		r->child = 0;
@@ -250,6 +281,7 @@ run_job(struct run *r, struct err *e)
 		sleep_on(r);
 		act(r);
 	}
+	levels_stop(r->levels);
 	job_free(r->job);
 	if (e->kind == ERR_NONE)
 		*e = why;

@@ -22,8 +22,8 @@ int	replicate_restore(const struct replicate_args *a, struct err *e);
 /* One pass: everything committed before the call is in the replica after. */
 int	replicate_once(const struct replicate_args *a, struct err *e);
 /*
- * Until SIGINT, SIGTERM or the end of the child.  0 with *status: 0, or what the
- * child exited with (128 + signal); -1 with *e.
+ * Until SIGINT, SIGTERM or the end of the child.  0 with *status: 0, or what
+ * the child exited with (128 + signal); -1 with *e.
  */
 int	replicate_run(const struct replicate_args *a, int *status,
 	    struct err *e);

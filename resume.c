@@ -2,13 +2,13 @@
 /*
  * Start: what the replica says, with the local page table as a shortcut.
  *
- * The table is a cache.  It is believed if the replica's file at its TXID has the
- * checksum that was saved with it; files after its TXID are then rolled forward
- * (a plan from it), and the XOR of its hashes must be the post-fingerprint of
- * the newest file.  In every other case (none, damaged, another timeline, files
- * of another writer, whose fingerprints are unknown) it is rebuilt from the
- * replica's chain.  So the only dangerous state, an entry that promises a page
- * which the replica does not have, is found.
+ * The table is a cache.  It is believed if the replica's file at its TXID has
+ * the checksum that was saved with it; files after its TXID are then rolled
+ * forward (a plan from it), and the XOR of its hashes must be the post-
+ * fingerprint of the newest file.  In every other case (none, damaged, another
+ * timeline, files of another writer, whose fingerprints are unknown) it is
+ * rebuilt from the replica's chain.  So the only dangerous state, an entry
+ * that promises a page which the replica does not have, is found.
  *
  * A chain that cannot be read to its end (missing, damaged, another page size,
  * behind the table, or levels that end beyond level 0: a rebase that was
@@ -156,8 +156,8 @@ out:
 }
 
 /*
- * Rolls t forward by the chain from its TXID (0: from nothing) to txid.  1; 0 if
- * the chain does not give it, with *why; -1.
+ * Rolls t forward by the chain from its TXID (0: from nothing) to txid.  1; 0
+ * if the chain does not give it, with *why; -1.
  */
 static int
 roll(struct resume *r, struct store_list *l, struct pages *t, uint64_t txid,
@@ -258,8 +258,8 @@ take_end(struct resume *r, struct store_file *newest, struct pages *t,
 }
 
 /*
- * The replica ends in the TXID of t: is the file of then untouched?  1 yes, with
- * the inode and times of then, or read to its end; 0 no; -1.
+ * The replica ends in the TXID of t: is the file of then untouched?  1 yes,
+ * with the inode and times of then, or read to its end; 0 no; -1.
  */
 static int
 untouched(struct resume *r, struct store_file *newest, struct pages *t,

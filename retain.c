@@ -47,6 +47,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "plan.h"
 #include "retain.h"
 
 #define CLOCK_MAX 256
@@ -137,9 +138,10 @@ choose_levels(const struct retain_rule *r, const struct store_list *l,
 		n = f->level;
 		if (f->bad || n == 0 || n == STORE_SNAPSHOT)
 			continue;
-		if (f->max_txid <= base && f->max_txid < max[n] &&
-		    (n >= r->levels || f->max_txid <= max[n + 1]))
-			go[i] = true;
+		if (f->max_txid > base)
+			continue;
+		go[i] = n > r->levels || (f->max_txid < max[n] &&
+		    (n == r->levels || f->max_txid <= max[n + 1]));
 	}
 }
 
@@ -170,6 +172,76 @@ choose_l0(const struct retain_rule *r, const struct store_list *l, bool *go)
 }
 
 void
+retain_reach(const struct store_list *l, const bool *go, bool *can)
+{
+	const struct store_file **f = xcalloc(l->n + 1, sizeof(*f));
+	uint64_t reached = 0;
+	size_t i, k, end, n;
+	bool some;
+
+	for (i = n = 0; i < l->n; i++) {
+		can[i] = false;
+		if (!l->file[i].bad)
+			f[n++] = &l->file[i];
+	}
+	qsort(f, n, sizeof(*f), by_max);
+	/* A file continues whatever it can be put on, so only the last TXID
+	 * that was reached matters. */
+	for (i = 0; i < n; i = end) {
+		some = false;
+		for (end = i; end < n && f[end]->max_txid == f[i]->max_txid;
+		    end++)
+			some = some || ((go == NULL || !go[f[end] - l->file]) &&
+			    f[end]->min_txid - 1 <= reached);
+		for (k = i; some && k < end; k++)
+			can[f[k] - l->file] = true;
+		if (some)
+			reached = f[i]->max_txid;
+	}
+	free(f);
+}
+
+/* Unmarks the chain of a file that is to stay; false if there is none. */
+static bool
+support(const struct store_list *l, const struct store_file *f, bool *go)
+{
+	struct plan plan;
+	struct err ignored;
+	size_t i;
+
+	if (plan_make(l, 0, f->max_txid, &plan, &ignored) != 0)
+		return false;
+	for (i = 0; i < plan.n; i++)
+		go[plan.file[i]] = false;
+	plan_free(&plan);
+	return true;
+}
+
+/*
+ * What stays though it ends before the base (the last file of a level, one that
+ * the next level does not have yet, level 0) keeps what it stands on: no file
+ * must show a TXID that cannot be restored.
+ */
+static void
+keep_chains(const struct store_list *l, bool *go)
+{
+	bool *before = xcalloc(2 * l->n + 2, sizeof(*before));
+	bool *after = before + l->n + 1;
+	size_t i;
+
+	retain_reach(l, NULL, before);
+	for (i = 0; i < l->n;) {
+		retain_reach(l, go, after);
+		for (i = 0; i < l->n && (l->file[i].bad || go[i] ||
+		    after[i] || !before[i]); i++)
+			;
+		if (i < l->n && !support(l, &l->file[i], go))
+			break;
+	}
+	free(before);
+}
+
+void
 retain_choose(const struct retain_rule *r, const struct store_list *l,
     bool *go, const struct store_file **base)
 {
@@ -178,6 +250,7 @@ retain_choose(const struct retain_rule *r, const struct store_list *l,
 		choose_levels(r, l, go, (*base)->max_txid);
 	if (r->l0_ms >= 0)
 		choose_l0(r, l, go);
+	keep_chains(l, go);
 }
 
 /* What the process before us noted. */

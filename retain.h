@@ -27,10 +27,14 @@ struct retain_rule {
  * not need.  *base is the snapshot that the window begins with: it must be
  * proven before anything above level 0 goes; NULL: nothing of that goes.
  * Files of level 0 go only if inside a file of level 1, which must be proven.
+ * Whatever TXID a remaining file ends in can be restored, if it could before.
  */
 void	retain_choose(const struct retain_rule *r,
 	    const struct store_list *l, bool *go,
 	    const struct store_file **base);
+/* can[i]: whether the state in which l->file[i] ends can be restored from the
+ * good files that are not marked; go NULL: none is. */
+void	retain_reach(const struct store_list *l, const bool *go, bool *can);
 /* How old the file is, at least. */
 int64_t	retain_age(const struct retain_rule *r, const struct store_file *f);
 

@@ -4,11 +4,11 @@
  *
  * A rebase makes everything before it unnecessary without touching it.  At the
  * next TXID N+1 it publishes, all of one commit: level 9 1..N+1; each of the
- * levels from the highest down, from the level's last TXID + 1 to N+1, or, where
- * the level has no files, 1..N+1 (the snapshot, linked); level 0 N+1 last.
- * Anything less leaves Litestream 0.5.17 failing in compaction, or continuing
- * below the snapshot.  Until the last of these is there the levels disagree,
- * which the next start takes for an interrupted rebase and repeats.
+ * levels from the highest down, from the level's last TXID + 1 to N+1, or,
+ * where the level has no files, 1..N+1 (the snapshot, linked); level 0 N+1
+ * last. Anything less leaves Litestream 0.5.17 failing in compaction, or
+ * continuing below the snapshot.  Until the last of these is there the levels
+ * disagree, which the next start takes for an interrupted rebase and repeats.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -37,6 +37,10 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROWS = 24
 KEEP_ROWS = 1200
 BUSY_S = 20
+# Of how many commits a role dies in the middle; at least so many deaths, or
+# kills, are wanted: the time is doubled for that.
+GHOSTS = {'writer': '.08', 'other-writer': '.15', 'spiller': '.5'}
+WANTED, WANTED_QUICK = 200, 15
 
 
 # Applications: "torture.py app DB STOP LOG SEED ROLE AUTOCHECKPOINT".
@@ -169,9 +173,9 @@ class Torture:
     def start_app(self, role):
         env = dict(os.environ)
         seed = str(self.rnd.randrange(1 << 30))
-        if self.args.mode == 'ghost' and role in ('writer', 'spiller'):
+        if self.args.mode == 'ghost' and role in GHOSTS:
             env.update(LD_PRELOAD=self.ghost, GHOST_SEED=seed,
-                       GHOST='.06' if role == 'writer' else '.3')
+                       GHOST=GHOSTS[role])
         if role == 'unsynced':
             env.update(LD_PRELOAD=self.eio, EIO_SEED=seed, EIO='.05')
         self.started += 1
@@ -185,7 +189,7 @@ class Torture:
         if self.args.mode == 'ghost':
             self.ghost = self.compile('shim_ghost')
             self.eio = self.compile('shim_eio')
-            roles.append('unsynced')
+            roles += ['unsynced', 'other-writer']
         for role in roles:
             self.start_app(role)
 
@@ -247,6 +251,12 @@ class Torture:
         time.sleep(self.rnd.choice((0, 0, .01, .1)))
         self.start()
 
+    def too_few(self):
+        if self.args.mode == 'run':
+            return False
+        return self.kills + self.deaths < (
+            WANTED_QUICK if self.args.quick else WANTED)
+
     def ghosts(self):
         self.pause(.2)
 
@@ -279,7 +289,7 @@ class Torture:
         try:
             said = c.execute('PRAGMA integrity_check').fetchall()
             if said != [('ok',)]:
-                raise Failure('TXID %s: integrity: %s' % (txid, said[:3]))
+                raise Failure('TXID %s: integrity: %.300s' % (txid, said))
             found = c.execute('SELECT v, tag, count(*) FROM inv GROUP BY 1, 2'
                               ).fetchall()
         except sqlite3.Error as e:
@@ -294,10 +304,20 @@ class Torture:
                 txid, v, tag, self.seen.get(v)))
         return v
 
+    def try_point(self, txid):
+        try:
+            return self.point(txid)
+        except Failure as e:
+            return e
+
     def check_points(self):
         points = restore_points(self.replica)
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
-            values = list(pool.map(self.point, points))
+            values = list(pool.map(self.try_point, points))
+        bad = [e for e in values if isinstance(e, Failure)]
+        if bad:
+            raise Failure('%d of %d TXIDs, the first and the last: %s; %s' % (
+                len(bad), len(points), bad[0], bad[-1]))
         for i, v in enumerate(values[1:]):
             if v < values[i]:
                 raise Failure('TXID %s: back from %d to %d' % (
@@ -314,6 +334,9 @@ class Torture:
 
     def compare(self):
         source = image(self.keeper)
+        said = self.keeper.execute('PRAGMA integrity_check').fetchall()
+        if said != [('ok',)]:
+            raise Failure('the source itself is damaged: %.300s' % said)
         rc = self.replicator.stop()
         if rc != 0:
             raise Failure('clean stop: status %s' % rc)
@@ -341,7 +364,8 @@ class Torture:
         step = {'run': self.hold, 'kill': self.kill,
                 'ghost': self.ghosts}[self.args.mode]
         end = time.monotonic() + self.args.seconds
-        while time.monotonic() < end:
+        while (left := end - time.monotonic()) > 0 or (
+                self.too_few() and left > -self.args.seconds):
             step()
         self.end_apps()
         size = self.compare()
