@@ -18,7 +18,7 @@ STD = -std=c11 -D_POSIX_C_SOURCE=200809L -D_FILE_OFFSET_BITS=64 -pthread
 OBJ = audit.o capture.o checkpoint.o cmd.o cmd_prune.o cmd_replicate.o \
 	cmd_restore.o compact.o crc64.o db.o disk.o emit.o exec.o image.o \
 	job.o levels.o ltx.o merge.o opt.o pages.o pair.o pass.o plan.o \
-	replicate.o restore.o resume.o retain.o snapshot.o store.o util.o \
+	replicate.o restore.o resume.o retain.o snapshot.o store.o trouble.o upkeep.o util.o \
 	wal.o watch.o
 TEST_OBJ = litestream-test.o test_load.o test_run.o test_shrink.o test_sql.o \
 	test_validate.o opt.o util.o
@@ -26,7 +26,7 @@ HDR = audit.h be.h capture.h checkpoint.h cmd.h cmd_prune.h cmd_replicate.h \
 	cmd_restore.h compact.h crc64.h db.h disk.h emit.h exec.h image.h \
 	job.h levels.h ltx.h merge.h opt.h pages.h pair.h pass.h plan.h \
 	replicate.h restore.h resume.h retain.h snapshot.h store.h \
-	test_cmds.h util.h wal.h watch.h
+	test_cmds.h trouble.h upkeep.h util.h wal.h watch.h
 UNIT = tests/bin/unit-compact tests/bin/unit-ltx tests/bin/unit-plan \
 	tests/bin/unit-restore
 LINK = $(CC) $(STD) -I. $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@

@@ -460,28 +460,69 @@ read_generation(struct capture *c, struct wal *w, const struct wal_index *x,
 	return b->end.cksum1 == x->cksum1 && b->end.cksum2 == x->cksum2;
 }
 
+/*
+ * Everything up to x is in the database file, which is frozen for as long as the
+ * pin is held, while the WAL may be restarted at any moment: so pages are read
+ * from there, whatever frame they were found in.
+ */
+static void
+read_from_file(struct batch *b)
+{
+	size_t i;
+
+	for (i = 0; i < b->map.n; i++)
+		b->map.entry[i].frame = 0;
+}
+
+/* The pages that may have changed since the position, as x has them.  1; 0 if
+ * they cannot all be told. */
+static int
+collect(struct capture *c, const struct wal_index *x, struct batch *b,
+    struct wal **w, struct err *e)
+{
+	bool same = x->salt1 == c->pos.salt1 && x->salt2 == c->pos.salt2;
+	int rc;
+
+	if (c->tail != NULL || (!same && x->salt1 != c->pos.salt1 + 1))
+		return 0;
+	if ((rc = db_wal(c->db, w, e)) != 1 ||
+	    (rc = read_leftover(c, *w, b, e)) != 1)
+		return rc;
+	if (!same)
+		return read_generation(c, *w, x, b, e);
+	b->commit = x->commit;
+	b->end.salt1 = x->salt1;
+	b->end.salt2 = x->salt2;
+	b->end.frames = x->mx_frame;
+	b->end.cksum1 = x->cksum1;
+	b->end.cksum2 = x->cksum2;
+	return 1;
+}
+
 int
 capture_rejoin(struct capture *c, struct err *e)
 {
 	struct wal_index x;
 	struct batch b;
 	struct wal *w;
+	bool copied;
 	int rc;
 
 	if (c->doubt || (rc = db_index(c->db, &x, e)) == 0) {
 		capture_give_up(c, "let go of the WAL");
 		return 0;
 	}
-	if (rc < 0 || (x.salt1 == c->pos.salt1 && x.salt2 == c->pos.salt2))
-		return rc < 0 ? -1 : 0;
+	if (rc < 0)
+		return -1;
+	copied = x.backfill >= x.mx_frame;
+	if (x.salt1 == c->pos.salt1 && x.salt2 == c->pos.salt2 &&
+	    (!copied || capture_has_all(c, &x)))
+		return 0;	/* the pin keeps what is not consumed */
 	memset(&b, 0, sizeof b);
-	rc = x.salt1 == c->pos.salt1 + 1 && c->tail == NULL ?
-	    db_wal(c->db, &w, e) : 0;
-	if (rc == 1)
-		rc = read_leftover(c, w, &b, e);
-	if (rc == 1)
-		rc = read_generation(c, w, &x, &b, e);
+	rc = collect(c, &x, &b, &w, e);
 	if (rc == 1) {
+		if (copied)
+			read_from_file(&b);
 		complete(c, &b);
 		rc = publish_batch(c, &b, w, NULL, e) == 0 ? 1 : -1;
 	}

@@ -63,8 +63,8 @@ pass_newest(const struct store_list *l, int level)
 	size_t i;
 
 	for (i = 0; i < l->n; i++)
-		if (!l->file[i].bad && l->file[i].level == level &&
-		    l->file[i].max_txid == max)
+		if (!l->file[i].bad && l->file[i].max_txid == max &&
+		    (level < 0 || l->file[i].level == level))
 			return &l->file[i];
 	return NULL;
 }

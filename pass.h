@@ -37,7 +37,7 @@ void	pass_end(struct pass *p);
 
 /* Largest TXID in which a good file of the level ends; -1: of all. */
 uint64_t pass_max(const struct store_list *l, int level);
-/* The good file of the level that ends last, or NULL. */
+/* The good file that ends last, of the level or of all; or NULL. */
 const struct store_file *pass_newest(const struct store_list *l, int level);
 
 /*

@@ -1000,6 +1000,8 @@ main(int argc, char **argv)
 		history("steady, long retention", n, STEADY, HOUR, 3 * HOUR);
 		history("steady, short retention", n, STEADY, HOUR,
 		    20 * MINUTE);
+		history("steady, levels lag behind", n, STEADY, 2 * MINUTE,
+		    2 * MINUTE);
 		history("restarts", n, RESTARTS, HOUR, HOUR);
 		history("clock jumps", n, JUMPS, HOUR, HOUR);
 		history("clock jumps, long retention", n, JUMPS, HOUR,
