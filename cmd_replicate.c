@@ -96,7 +96,7 @@ say_hello(const struct replicate_args *a)
 		    "cannot strike while a database is replicated", "sqlite",
 		    db_sqlite_version(), NULL);
 	log_line(LOG_INFO, "replicating to", "type", "file", "db",
-	    a->job.pair.db_path, "path", a->job.pair.root, NULL);
+	    a->job[0].pair.db_path, "path", a->job[0].pair.root, NULL);
 }
 
 static int
@@ -106,7 +106,7 @@ run(const struct flags *f, struct replicate_args *a)
 	int status = CMD_OK;
 
 	say_hello(a);
-	if (f->restore && replicate_restore(a, &e) != 0)
+	if (replicate_restore(a, &e) != 0)
 		return cmd_fail(&e);
 	if ((f->once ? replicate_once(a, &e) :
 	    replicate_run(a, &status, &e)) == 0)
@@ -133,6 +133,7 @@ cmd_replicate(int argc, char **argv)
 		{ NULL, OPT_BOOL, NULL }
 	};
 	struct replicate_args a = { 0 };
+	struct job_config job = { 0 };
 	char *db, *root;
 	struct err e;
 	int at, rc;
@@ -155,16 +156,19 @@ cmd_replicate(int argc, char **argv)
 	if ((root = store_url_path(argv[at + 1], &e)) == NULL)
 		return cmd_fail(&e);
 	db = path_abs(skip_prefix(argv[at]));
-	a.job.pair.db_path = db;
-	a.job.pair.root = root;
-	a.job.pair.adopt = f.adopt;
-	compact_init(&a.job.levels, root, &(struct disk_owner){ 0 });
-	a.job.pair.levels = a.job.levels.levels;
-	a.job.audit_interval_ms = a.job.levels.snapshot_interval_ms;
-	a.job.sync_interval_ms = -1;
-	a.job.stop_timeout_ms = STOP_TIMEOUT_MS;
+	job.pair.db_path = db;
+	job.pair.root = root;
+	job.pair.adopt = f.adopt;
+	compact_init(&job.levels, root, &(struct disk_owner){ 0 });
+	job.pair.levels = job.levels.levels;
+	job.audit_interval_ms = job.levels.snapshot_interval_ms;
+	job.sync_interval_ms = -1;
+	job.stop_timeout_ms = STOP_TIMEOUT_MS;
 	a.exec = f.exec[0] != '\0' ? f.exec : NULL;
-	a.restore_if_absent = f.restore;
+	job.restore_if_absent = f.restore;
+	a.job = &job;
+	a.n = 1;
+	a.stop_timeout_ms = STOP_TIMEOUT_MS;
 	a.force_snapshot = f.force_snapshot;
 	a.enforce_retention = f.enforce_retention;
 	rc = run(&f, &a);

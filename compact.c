@@ -179,7 +179,7 @@ enforce(struct compact *c, struct pass *p, int64_t wall_ms, bool all,
 	bool *go;
 	int rc;
 
-	if (!c->retention || p->why[0] != '\0')
+	if (!c->retention || c->need_rebase || p->why[0] != '\0')
 		return 0;
 	all = all && c->clock.trusted_ms >= c->snapshot_retention_ms;
 	rule_at(c, wall_ms, all, &r);

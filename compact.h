@@ -51,8 +51,8 @@ void	compact_init(struct compact *c, const char *root,
  * Does what is due.  Call it at the start, when *next_due_ms (since boot) has
  * come, and after files were published; a call before anything is due looks at
  * no file.  -1 in *next_due_ms: nothing will be due until something is
- * published; it is valid also after a failure.  The caller keeps this, a rebase,
- * and whatever else writes above level 0 apart.
+ * published; it is valid also after a failure.  The caller keeps this, a
+ * rebase, and whatever else writes above level 0 apart.
  */
 int	compact_run(struct compact *c, int64_t wall_ms, int64_t mono_ms,
 	    int64_t *next_due_ms, struct err *e);

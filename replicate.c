@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -29,7 +30,8 @@ static volatile sig_atomic_t last_signal, child_signal;
 struct run {
 	const struct replicate_args *a;
 	struct watch *watch;
-	struct job *job;
+	struct job **job;	/* NULL: has ended */
+	size_t started, running;
 	struct levels *levels;
 	int note[2];
 	pid_t child;		/* 0: none, or it has ended */
@@ -72,42 +74,54 @@ catch_signals(struct run *r)
 	sigaction(SIGPIPE, &sa, NULL);
 }
 
-int
-replicate_restore(const struct replicate_args *a, struct err *e)
+static int
+restore_one(const struct pair_config *p, struct err *e)
 {
-	const char *db = a->job.pair.db_path;
 	struct restore_result res;
 	struct restore_args ra;
 
-	if (access(db, F_OK) == 0) {
+	if (access(p->db_path, F_OK) == 0) {
 		log_line(LOG_INFO, "database already exists, skipping restore",
-		    "path", db, NULL);
+		    "path", p->db_path, NULL);
 		return 0;
 	}
 	memset(&ra, 0, sizeof ra);
-	ra.root = a->job.pair.root;
-	ra.out = db;
+	ra.root = p->root;
+	ra.out = p->db_path;
 	if (restore_run(&ra, &res, e) == 0) {
-		log_line(LOG_INFO, "database restored", "path", db, "txid",
-		    TXID(res.txid), NULL);
+		log_line(LOG_INFO, "database restored", "path", p->db_path,
+		    "txid", TXID(res.txid), NULL);
 		return 0;
 	}
 	if (e->kind != ERR_ABSENT)
 		return -1;
-	log_line(LOG_INFO, "no backup to restore, starting fresh", "path", db,
-	    NULL);
+	log_line(LOG_INFO, "no backup to restore, starting fresh", "path",
+	    p->db_path, NULL);
+	return 0;
+}
+
+int
+replicate_restore(const struct replicate_args *a, struct err *e)
+{
+	size_t i;
+
+	for (i = 0; i < a->n; i++)
+		if (a->job[i].restore_if_absent &&
+		    restore_one(&a->job[i].pair, e) != 0)
+			return -1;
 	return 0;
 }
 
 /* What the levels' thread would do, for a replica that cron looks after. */
 static int
-keep_policy(const struct replicate_args *a, struct pair *p, struct err *e)
+keep_policy(const struct replicate_args *a, const struct job_config *j,
+    struct pair *p, struct err *e)
 {
-	struct compact c = a->job.levels;
+	struct compact c = j->levels;
 	int64_t next;
 
-	c.root = a->job.pair.root;
-	c.db = a->job.pair.db_path;
+	c.root = p->cf.root;
+	c.db = p->cf.db_path;
 	c.owner = p->c.em.owner;
 	if (a->force_snapshot && compact_snapshot(&c, e) != 0)
 		return -1;
@@ -123,22 +137,43 @@ keep_policy(const struct replicate_args *a, struct pair *p, struct err *e)
 	return 0;
 }
 
-int
-replicate_once(const struct replicate_args *a, struct err *e)
+static int
+once(const struct replicate_args *a, const struct job_config *j,
+    struct err *e)
 {
 	struct pair p;
 	int rc;
 
-	pair_init(&p, &a->job.pair, NULL);
+	pair_init(&p, &j->pair, NULL);
 	rc = pair_open(&p, true, e);
 	if (rc == 0)
 		pair_save(&p);
 	if (rc == 0 && (a->force_snapshot || a->enforce_retention))
-		rc = keep_policy(a, &p, e);
+		rc = keep_policy(a, j, &p, e);
 	if (rc == 0)
 		log_line(LOG_INFO, "one-shot replication complete", "path",
-		    a->job.pair.db_path, "txid", TXID(p.pages.txid), NULL);
+		    j->pair.db_path, "txid", TXID(p.pages.txid), NULL);
 	pair_free(&p);
+	return rc;
+}
+
+int
+replicate_once(const struct replicate_args *a, struct err *e)
+{
+	struct err why;
+	size_t i;
+	int rc = 0;
+
+	for (i = 0; i < a->n; i++) {
+		if (once(a, &a->job[i], &why) == 0)
+			continue;
+		if (rc == 0)
+			*e = why;
+		else
+			log_line(LOG_ERROR, "replication failed", "path",
+			    a->job[i].pair.db_path, "error", why.text, NULL);
+		rc = -1;
+	}
 	return rc;
 }
 
@@ -149,7 +184,8 @@ wake(struct run *r)
 	char note[16];
 
 	while (watch_next(r->watch, &ev) == 1)
-		job_wake(r->job, ev.kind);
+		if (ev.id < r->started && r->job[ev.id] != NULL)
+			job_wake(r->job[ev.id], ev.kind);
 	while (read(r->note[0], note, sizeof note) > 0)
 		continue;
 }
@@ -184,11 +220,26 @@ sleep_on(struct run *r)
 static void
 stop(struct run *r)
 {
+	size_t i;
+
 	if (r->stopping)
 		return;
 	r->stopping = true;
-	r->cancel_at = time_mono_ms() + r->a->job.stop_timeout_ms;
-	job_stop(r->job);
+	r->cancel_at = time_mono_ms() + r->a->stop_timeout_ms;
+	for (i = 0; i < r->started; i++)
+		if (r->job[i] != NULL)
+			job_stop(r->job[i]);
+}
+
+static void
+cancel(struct run *r)
+{
+	size_t i;
+
+	r->cancelled = true;
+	for (i = 0; i < r->started; i++)
+		if (r->job[i] != NULL)
+			job_cancel(r->job[i]);
 }
 
 static void
@@ -211,10 +262,8 @@ act(struct run *r)
 	if (child_signal)
 		reap(r);
 	if (signals == r->seen) {
-		if (r->stopping && time_mono_ms() >= r->cancel_at) {
-			r->cancelled = true;
-			job_cancel(r->job);
-		}
+		if (r->stopping && time_mono_ms() >= r->cancel_at)
+			cancel(r);
 		return;
 	}
 	r->seen++;
@@ -227,8 +276,7 @@ act(struct run *r)
 		stop(r);
 	if (r->seen > 1) {
 		stop(r);
-		r->cancelled = true;
-		job_cancel(r->job);
+		cancel(r);
 	}
 }
 
@@ -257,34 +305,70 @@ end_child(struct run *r)
 }
 
 static int
-run_job(struct run *r, struct err *e)
+start_jobs(struct run *r, struct err *e)
 {
 	const struct replicate_args *a = r->a;
+
+	r->job = xcalloc(a->n, sizeof *r->job);
+	for (; r->started < a->n; r->started++) {
+		r->job[r->started] = job_start(&a->job[r->started], r->watch,
+		    r->levels, r->started, r->note[1], e);
+		if (r->job[r->started] == NULL)
+			return -1;
+		r->running++;
+	}
+	return 0;
+}
+
+/* Takes leave of threads that have ended; the first reason goes into *e. */
+static void
+collect(struct run *r, struct err *e)
+{
 	struct err why;
-	bool ended;
+	size_t i;
+
+	for (i = 0; i < r->started; i++) {
+		if (r->job[i] == NULL || !job_ended(r->job[i], &why))
+			continue;
+		job_free(r->job[i]);
+		r->job[i] = NULL;
+		r->running--;
+		if (why.kind == ERR_NONE)
+			continue;
+		if (e->kind == ERR_NONE)
+			*e = why;
+		if (r->a->n > 1)
+			log_line(LOG_ERROR, "not replicated any more", "path",
+			    r->a->job[i].pair.db_path, "error", why.text,
+			    NULL);
+	}
+}
+
+static int
+run_jobs(struct run *r, struct err *e)
+{
+	const struct replicate_args *a = r->a;
 
 	if ((r->levels = levels_start(e)) == NULL)
 		return -1;
-	r->job = job_start(&a->job, r->watch, r->levels, 0, r->note[1], e);
-	if (r->job == NULL) {
-		levels_stop(r->levels);
-		return -1;
-	}
 	e->kind = ERR_NONE;
-	if (a->exec != NULL && exec_start(a->exec, &r->child, e) != 0) {
+	if (start_jobs(r, e) != 0)
+		stop(r);
+	else if (a->exec != NULL && exec_start(a->exec, &r->child, e) != 0) {
 		r->child = 0;
 		stop(r);
 	}
-	while (!(ended = job_ended(r->job, &why)) || r->child != 0) {
-		if (ended)
+	for (;;) {
+		collect(r, e);
+		if (r->running == 0 && r->child != 0)
 			end_child(r);
+		if (r->running == 0 && r->child == 0)
+			break;
 		sleep_on(r);
 		act(r);
 	}
 	levels_stop(r->levels);
-	job_free(r->job);
-	if (e->kind == ERR_NONE)
-		*e = why;
+	free(r->job);
 	return e->kind == ERR_NONE ? 0 : -1;
 }
 
@@ -299,7 +383,7 @@ replicate_run(const struct replicate_args *a, int *status, struct err *e)
 	catch_signals(&r);
 	r.watch = watch_new();
 	if (open_notes(&r, e) == 0) {
-		rc = run_job(&r, e);
+		rc = run_jobs(&r, e);
 		close(r.note[0]);
 		close(r.note[1]);
 	}

@@ -10,16 +10,17 @@
 #include "util.h"
 
 struct replicate_args {
-	struct job_config job;
+	struct job_config *job;	/* one for each database */
+	size_t n;
+	int64_t stop_timeout_ms;
 	const char *exec;	/* NULL: none */
-	bool restore_if_absent;
 	bool force_snapshot;	/* replicate_once() */
 	bool enforce_retention;
 };
 
-/* Restores the database where it is absent and the replica has one. */
+/* Restores the databases that are absent and whose replicas have one. */
 int	replicate_restore(const struct replicate_args *a, struct err *e);
-/* One pass: everything committed before the call is in the replica after. */
+/* One pass over each: everything committed before the call is in the replica after. */
 int	replicate_once(const struct replicate_args *a, struct err *e);
 /*
  * Until SIGINT, SIGTERM or the end of the child.  0 with *status: 0, or what

@@ -12,10 +12,10 @@
  * it carries the level's position.
  *
  * Level 0 is the fine grain of the last minutes.  The points within one file of
- * level 1 need all of level 0 from that file's first TXID on, so they go together,
- * when the youngest is old enough; the last of them is still there then, as the
- * end of the file of level 1.  The newest file of level 0 carries the numbering
- * of all writers and never goes.
+ * level 1 need all of level 0 from that file's first TXID on, so they go
+ * together, when the youngest is old enough; the last of them is still there
+ * then, as the end of the file of level 1.  The newest file of level 0 carries
+ * the numbering of all writers and never goes.
  *
  * Age is that of the header's stamp, and a stamp is only as good as the clock.
  * So nothing is deleted before the wall clock has agreed with the time since

@@ -4,7 +4,7 @@
 # restores every TXID that its ltx shows; it continues and compacts the result,
 # and we what it left.
 . "$(dirname "$0")/lib.sh"
-need_peer
+need_peer 0.5.17
 db=$T/app.db dir=$T/replica url=file://$T/replica
 mkdir "$T/state"
 sql "$db" 'PRAGMA journal_mode = WAL; PRAGMA auto_vacuum = INCREMENTAL;

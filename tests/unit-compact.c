@@ -84,6 +84,7 @@ struct state {
 };
 
 static struct state *at;	/* at[txid] */
+static unsigned calm = 1;	/* so many times less changes at once */
 static uint64_t newest;
 static char *root;
 static struct disk_owner owner;
@@ -163,7 +164,7 @@ commit(int64_t wall_ms, int64_t real_ms, bool other_sizes)
 	s->real_ms = real_ms;
 	if (newest == 1)
 		s->page_size = PAGE;
-	if (newest == 1 || below(4) == 0)
+	if (newest == 1 || below(4 * calm) == 0)
 		s->commit = 1 + (uint32_t)below(PAGES_MAX);
 	if (newest == 1 || (other_sizes && below(30) == 0)) {
 		s->page_size = newest > 1 && below(2) ? 2 * PAGE : PAGE;
@@ -172,7 +173,7 @@ commit(int64_t wall_ms, int64_t real_ms, bool other_sizes)
 	if (below(50) == 0 || newest == 1)
 		s->salt = (uint32_t)below(4);
 	for (i = 1; i <= s->commit; i++) {
-		changed[i] = i > o->commit || below(5) == 0;
+		changed[i] = i > o->commit || below(5 * calm) == 0;
 		if (changed[i])
 			s->page[i] = (uint32_t)below(UINT32_MAX);
 	}
@@ -408,7 +409,8 @@ test_merge(void)
 
 	for (round = 0; round < CHAINS; round++) {
 		new_root();
-		hi = round % 10 == 9 ? 300 : 1 + below(40);
+		calm = round % 10 == 9 ? 40 : 1;
+		hi = calm > 1 ? 300 : 1 + below(40);
 		while (newest < hi)
 			commit(START_MS + (int64_t)newest, 0, round % 3 == 0);
 		l0 = list_level(0);
@@ -500,7 +502,7 @@ test_link(void)
 struct sim {
 	struct compact c;
 	int64_t real_ms;	/* what an ideal clock says */
-	int64_t wall_off, boot_off;	/* wall and boot time are real + these */
+	int64_t wall_off, boot_off;	/* wall, boot time are real + these */
 	int64_t due_ms;
 	int64_t jump_ms;	/* real time of the last jump */
 	bool jumped;		/* ever */
@@ -884,12 +886,17 @@ test_damage(void)
 	s.real_ms += MINUTE;
 	commits(&s, 3);
 	pass(&s);
+	commits(&s, 1);
+	ok(compact_snapshot(&s.c, &e) == 0, "a snapshot before the damage");
 	spoil(1, 4, 6);
 	s.real_ms += 2 * MINUTE;
-	commits(&s, 1);
 	ok(pass(&s) && !s.c.need_rebase && is_there(1, 4, 6, ".damaged") &&
 	    is_there(2, 4, 7, "") && newest_restores(),
 	    "damage that level 0 covers heals by itself");
+	s.c.clock.trusted_ms = DAY;
+	ok(compact_retention(&s.c, s.real_ms, s.real_ms + s.boot_off, &e) ==
+	    0 && is_there(1, 4, 6, ".damaged"), "an older snapshot is no "
+	    "reason to remove what was set aside");
 	spoil(9, 1, 3);
 	s.real_ms += 3 * HOUR;
 	commits(&s, 1);

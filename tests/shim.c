@@ -1,0 +1,788 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Preloaded into a program under test: counts the calls that change files
+ * below one directory, notes them in a journal, and lets one of them, or all
+ * from one on, fail.  crash.py and fault.py read and drive it, by environment:
+ *
+ *	SHIM_ROOT	the directory; nothing outside is looked at
+ *	SHIM_SKIP	path prefixes, colon-separated, of what is noted but
+ *			not counted; "/": nothing is counted
+ *	SHIM_JOURNAL	file to append to: see struct record
+ *	SHIM_FAIL	K:ERRNO:MODE[:reads]: the Kth call, MODE "once" or "on";
+ *			errno 0: half of it is done; reads: of calls that read
+ *	SHIM_CLEAR	file: while it exists nothing fails
+ *	SHIM_HIT	file to create when something was made to fail
+ *	SHIM_ALLOC	K[:on]: the Kth allocation of the program fails
+ *	SHIM_COUNT	file to write the numbers of calls, reads, allocations to
+ *	SHIM_CLOCK	seconds to add to the wall and the boot clock
+ *	SHIM_SPEED	how much faster they and all waiting go
+ *
+ * An fsync that is made to fail loses the data: the file is emptied, unless
+ * it is one that is not counted.  -shm files, which are mapped, are left alone.
+ */
+#define _GNU_SOURCE
+
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FDS 1024
+#define JOURNAL_FD 900
+#define MAGIC 0x4c4e524aU
+#define NEXT(var, name) do { \
+	if ((var) == NULL) \
+		*(void **)&(var) = dlsym(RTLD_NEXT, name); \
+} while (0)
+
+enum op { OPEN = 1, CLOSE, WRITE, TRUNC, SYNC, RENAME, LINK, UNLINK, MKDIR,
+    TIMES, CHMOD, READ, ALL = 0x1fff };
+
+/* In the machine's byte order; then path, second path, data. */
+struct record {
+	uint32_t magic, pid, op;
+	uint32_t k;			/* 0: not counted */
+	int32_t error, fd, flags;
+	uint32_t path_size, path2_size, data_size;
+	int64_t off;
+};
+
+static const char *root, *skip, *clear, *hit, *count_file;
+static size_t root_size;
+static unsigned long calls, reads, allocs;
+static unsigned long fail_at, alloc_at;
+static int fail_error, fail_mask;
+static int fail_on, fail_reads, alloc_on;
+static int journal = -1, ready;
+static long clock_add, speed = 1;
+static struct timespec wall0, boot0, mono0;
+static char *fd_path[FDS];
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+
+extern void *__libc_malloc(size_t);
+extern void *__libc_calloc(size_t, size_t);
+extern void *__libc_realloc(void *, size_t);
+extern void __libc_free(void *);
+
+/* Which calls an errno is plausible for. */
+static int
+mask_of(int error)
+{
+	switch (error) {
+	case ENOSPC:
+	case EDQUOT:
+		return 1 << OPEN | 1 << WRITE | 1 << TRUNC | 1 << SYNC |
+		    1 << RENAME | 1 << LINK | 1 << MKDIR | 1 << TIMES;
+	case EMFILE:
+		return 1 << OPEN;
+	case EINTR:
+		return 1 << OPEN | 1 << WRITE | 1 << TRUNC | 1 << SYNC |
+		    1 << READ;
+	case EACCES:
+		return 1 << OPEN | 1 << RENAME | 1 << LINK | 1 << UNLINK |
+		    1 << MKDIR | 1 << TIMES | 1 << CHMOD;
+	case 0:
+		return 1 << WRITE | 1 << READ;
+	default:
+		return ALL;
+	}
+}
+
+static void
+begin_clock(void)
+{
+	syscall(SYS_clock_gettime, CLOCK_REALTIME, &wall0);
+	syscall(SYS_clock_gettime, CLOCK_BOOTTIME, &boot0);
+	syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &mono0);
+	if (getenv("SHIM_CLOCK") != NULL)
+		clock_add = atol(getenv("SHIM_CLOCK"));
+	if (getenv("SHIM_SPEED") != NULL)
+		speed = atol(getenv("SHIM_SPEED"));
+}
+
+__attribute__((constructor)) static void
+begin(void)
+{
+	const char *s, *at;
+	int fd;
+
+	root = getenv("SHIM_ROOT");
+	root_size = root != NULL ? strlen(root) : 0;
+	skip = getenv("SHIM_SKIP");
+	clear = getenv("SHIM_CLEAR");
+	hit = getenv("SHIM_HIT");
+	count_file = getenv("SHIM_COUNT");
+	begin_clock();
+	if ((s = getenv("SHIM_FAIL")) != NULL) {
+		fail_at = strtoul(s, NULL, 10);
+		at = strchr(s, ':');
+		fail_error = at != NULL ? atoi(at + 1) : 0;
+		fail_on = strstr(s, ":on") != NULL;
+		fail_reads = strstr(s, ":reads") != NULL;
+		fail_mask = mask_of(fail_error);
+	}
+	if ((s = getenv("SHIM_JOURNAL")) != NULL) {
+		fd = (int)syscall(SYS_openat, AT_FDCWD, s, O_WRONLY |
+		    O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+		journal = fcntl(fd, F_DUPFD_CLOEXEC, JOURNAL_FD);
+		syscall(SYS_close, fd);
+		if (journal < 0)
+			abort();
+	}
+	if ((s = getenv("SHIM_ALLOC")) != NULL) {
+		alloc_at = strtoul(s, NULL, 10);
+		alloc_on = strstr(s, ":on") != NULL;
+	}
+	ready = 1;
+}
+
+__attribute__((destructor)) static void
+end(void)
+{
+	char buf[96];
+	long fd;
+	int n;
+
+	ready = 0;
+	if (count_file == NULL)
+		return;
+	n = snprintf(buf, sizeof buf, "%lu %lu %lu\n", calls, reads, allocs);
+	fd = syscall(SYS_openat, AT_FDCWD, count_file,
+	    O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0 || syscall(SYS_write, fd, buf, n) != n)
+		abort();
+	syscall(SYS_close, fd);
+}
+
+/* Paths */
+
+static int
+is_ours(const char *path)
+{
+	size_t n;
+
+	if (root == NULL || path == NULL || !ready ||
+	    strncmp(path, root, root_size) != 0 ||
+	    (path[root_size] != '/' && path[root_size] != '\0'))
+		return 0;
+	n = strlen(path);
+	return n < 4 || strcmp(path + n - 4, "-shm") != 0;
+}
+
+static int
+is_counted(const char *path)
+{
+	const char *s = skip;
+	size_t n;
+
+	while (s != NULL && *s != '\0') {
+		n = strcspn(s, ":");
+		if (strncmp(path, s, n) == 0)
+			return 0;
+		s += n + (s[n] == ':');
+	}
+	return 1;
+}
+
+static const char *
+path_of(int fd)
+{
+	return fd >= 0 && fd < FDS ? fd_path[fd] : NULL;
+}
+
+static void
+set_path(int fd, const char *path)
+{
+	char *s = NULL;
+	size_t n;
+
+	if (fd < 0 || fd >= FDS)
+		return;
+	if (path != NULL) {
+		n = strlen(path) + 1;
+		if ((s = __libc_malloc(n)) == NULL)
+			abort();
+		memcpy(s, path, n);
+	}
+	__libc_free(fd_path[fd]);
+	fd_path[fd] = s;
+}
+
+/* Journal and faults; all with the mutex held */
+
+static void
+put(const void *p, size_t n)
+{
+	if (n > 0 && syscall(SYS_write, journal, p, n) != (long)n)
+		abort();
+}
+
+struct call {
+	enum op op;
+	const char *path, *path2;
+	int fd, flags;
+	int64_t off;
+	const void *data;
+	unsigned long k;
+};
+
+static void
+note(const struct call *c, int error, size_t data_size)
+{
+	struct record r = { .magic = MAGIC };
+	char buf[8192];
+	size_t n1 = c->path != NULL ? strlen(c->path) : 0;
+	size_t n2 = c->path2 != NULL ? strlen(c->path2) : 0;
+
+	if (journal < 0)
+		return;
+	r.pid = (uint32_t)getpid();
+	r.op = c->op;
+	r.k = (uint32_t)c->k;
+	r.error = error;
+	r.fd = c->fd;
+	r.flags = c->flags;
+	r.path_size = (uint32_t)n1;
+	r.path2_size = (uint32_t)n2;
+	r.data_size = (uint32_t)data_size;
+	r.off = c->off;
+	if (sizeof r + n1 + n2 > sizeof buf)
+		abort();
+	memcpy(buf, &r, sizeof r);
+	memcpy(buf + sizeof r, c->path, n1);
+	if (n2 > 0)
+		memcpy(buf + sizeof r + n1, c->path2, n2);
+	put(buf, sizeof r + n1 + n2);
+	put(c->data, data_size);
+}
+
+/* Whether the call now counted is to fail. */
+static int
+is_time(const struct call *c, int is_read, unsigned long k)
+{
+	long fd;
+
+	if (fail_at == 0 || is_read != fail_reads ||
+	    (fail_mask & 1 << c->op) == 0 ||
+	    (fail_on ? k < fail_at : k != fail_at))
+		return 0;
+	if (clear != NULL && syscall(SYS_faccessat, AT_FDCWD, clear, F_OK) == 0)
+		return 0;
+	if (hit != NULL) {
+		fd = syscall(SYS_openat, AT_FDCWD, hit,
+		    O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+		syscall(SYS_close, fd);
+	}
+	return 1;
+}
+
+/* Locks; 1 and errno if the call is to fail, 2 if it is to be short. */
+static int
+enter(struct call *c)
+{
+	int saved = errno, fails = 0;
+
+	pthread_mutex_lock(&mutex);
+	if (is_counted(c->path)) {
+		c->k = ++calls;
+		fails = is_time(c, 0, c->k);
+	}
+	errno = saved;
+	if (!fails)
+		return 0;
+	if (fail_error == 0)
+		return 2;
+	errno = fail_error;
+	return 1;
+}
+
+static void
+leave(struct call *c, int failed, size_t data_size)
+{
+	int saved = errno;
+
+	note(c, failed ? saved : 0, data_size);
+	pthread_mutex_unlock(&mutex);
+	errno = saved;
+}
+
+/* The same for what only reads. */
+static int
+may_read(const char *path)
+{
+	struct call c = { .op = READ, .path = path };
+	int saved = errno, fails = 0;
+
+	pthread_mutex_lock(&mutex);
+	if (is_counted(path))
+		fails = is_time(&c, 1, ++reads);
+	pthread_mutex_unlock(&mutex);
+	errno = fails ? fail_error : saved;
+	return !fails ? 0 : fail_error == 0 ? 2 : 1;
+}
+
+/* Opening and closing */
+
+static int
+do_open(int (*next)(const char *, int, ...), const char *path, int flags,
+    mode_t mode)
+{
+	struct call c = { .op = OPEN, .path = path, .fd = -1, .flags = flags };
+	int fd = -1, fails;
+
+	if (!is_ours(path))
+		return next(path, flags, mode);
+	if ((flags & O_CREAT) == 0) {
+		if (is_counted(path) && fail_reads && (fail_error == EMFILE ||
+		    fail_error == EACCES || fail_error == EIO) &&
+		    may_read(path) == 1)
+			return -1;
+		pthread_mutex_lock(&mutex);
+		fails = 0;
+	} else
+		fails = enter(&c);
+	if (fails != 1)
+		fd = next(path, flags, mode);
+	c.fd = fd;
+	if (fd >= 0)
+		set_path(fd, path);
+	leave(&c, fd < 0, 0);
+	return fd;
+}
+
+#define OPEN_LIKE(name) \
+int \
+name(const char *path, int flags, ...) \
+{ \
+	static int (*next)(const char *, int, ...); \
+	va_list ap; \
+	mode_t mode; \
+\
+	va_start(ap, flags); \
+	mode = (flags & (O_CREAT | O_TMPFILE)) != 0 ? \
+	    va_arg(ap, mode_t) : 0; \
+	va_end(ap); \
+	NEXT(next, #name); \
+	return do_open(next, path, flags, mode); \
+}
+OPEN_LIKE(open)
+OPEN_LIKE(open64)
+
+/* Only where the directory does not matter, or its descriptor is known. */
+#define OPENAT_LIKE(name, plain) \
+int \
+name(int dir, const char *path, int flags, ...) \
+{ \
+	static int (*next)(int, const char *, int, ...); \
+	va_list ap; \
+	mode_t mode; \
+\
+	va_start(ap, flags); \
+	mode = (flags & (O_CREAT | O_TMPFILE)) != 0 ? \
+	    va_arg(ap, mode_t) : 0; \
+	va_end(ap); \
+	NEXT(next, #name); \
+	if (is_ours(path)) \
+		return plain(path, flags, mode); \
+	if (path_of(dir) != NULL && (flags & O_CREAT) != 0) \
+		abort(); \
+	return next(dir, path, flags, mode); \
+}
+OPENAT_LIKE(openat, open)
+OPENAT_LIKE(openat64, open64)
+
+int
+close(int fd)
+{
+	static int (*next)(int);
+	struct call c = { .op = CLOSE, .path = path_of(fd), .fd = fd };
+	int rc;
+
+	NEXT(next, "close");
+	if (fd == journal && fd >= 0)
+		return 0;
+	if (c.path == NULL)
+		return next(fd);
+	pthread_mutex_lock(&mutex);
+	rc = next(fd);
+	leave(&c, rc != 0, 0);
+	set_path(fd, NULL);
+	return rc;
+}
+
+DIR *
+opendir(const char *path)
+{
+	static DIR *(*next)(const char *);
+
+	NEXT(next, "opendir");
+	if (is_ours(path) && fail_reads && fail_error != 0 &&
+	    may_read(path) == 1)
+		return NULL;
+	return next(path);
+}
+
+/* Content */
+
+static ssize_t
+do_write(int fd, const void *p, size_t n, int64_t off)
+{
+	struct call c = { .op = WRITE, .path = path_of(fd), .fd = fd,
+	    .off = off, .data = p };
+	ssize_t k = -1;
+	int fails = enter(&c);
+
+	if (off < 0)
+		c.off = lseek(fd, 0, SEEK_CUR);
+	if (fails == 2 && n > 1)
+		n = n / 2;
+	if (fails != 1)
+		k = off < 0 ? syscall(SYS_write, fd, p, n) :
+		    syscall(SYS_pwrite64, fd, p, n, off);
+	leave(&c, k < 0, k > 0 ? (size_t)k : 0);
+	return k;
+}
+
+ssize_t
+write(int fd, const void *p, size_t n)
+{
+	static ssize_t (*next)(int, const void *, size_t);
+
+	NEXT(next, "write");
+	return path_of(fd) == NULL ? next(fd, p, n) : do_write(fd, p, n, -1);
+}
+
+#define PWRITE_LIKE(name, off_type) \
+ssize_t \
+name(int fd, const void *p, size_t n, off_type off) \
+{ \
+	static ssize_t (*next)(int, const void *, size_t, off_type); \
+\
+	NEXT(next, #name); \
+	return path_of(fd) == NULL ? next(fd, p, n, off) : \
+	    do_write(fd, p, n, off); \
+}
+PWRITE_LIKE(pwrite, off_t)
+PWRITE_LIKE(pwrite64, off64_t)
+
+ssize_t
+writev(int fd, const struct iovec *v, int n)
+{
+	static ssize_t (*next)(int, const struct iovec *, int);
+
+	NEXT(next, "writev");
+	if (path_of(fd) != NULL)
+		abort();	/* nobody does it: not taught */
+	return next(fd, v, n);
+}
+
+static size_t
+short_read(size_t n)
+{
+	return n > 1 ? n / 2 : n;
+}
+
+ssize_t
+read(int fd, void *p, size_t n)
+{
+	static ssize_t (*next)(int, void *, size_t);
+	int fails = path_of(fd) != NULL ? may_read(path_of(fd)) : 0;
+
+	NEXT(next, "read");
+	return fails == 1 ? -1 : next(fd, p, fails == 2 ? short_read(n) : n);
+}
+
+#define PREAD_LIKE(name, off_type) \
+ssize_t \
+name(int fd, void *p, size_t n, off_type off) \
+{ \
+	static ssize_t (*next)(int, void *, size_t, off_type); \
+	int fails = path_of(fd) != NULL ? may_read(path_of(fd)) : 0; \
+\
+	NEXT(next, #name); \
+	return fails == 1 ? -1 : \
+	    next(fd, p, fails == 2 ? short_read(n) : n, off); \
+}
+PREAD_LIKE(pread, off_t)
+PREAD_LIKE(pread64, off64_t)
+
+static int
+do_truncate(int fd, int64_t size)
+{
+	struct call c = { .op = TRUNC, .path = path_of(fd), .fd = fd,
+	    .off = size };
+	int rc = -1, fails = enter(&c);
+
+	if (fails != 1)
+		rc = (int)syscall(SYS_ftruncate, fd, size);
+	leave(&c, rc != 0, 0);
+	return rc;
+}
+
+#define TRUNCATE_LIKE(name, off_type) \
+int \
+name(int fd, off_type size) \
+{ \
+	static int (*next)(int, off_type); \
+\
+	NEXT(next, #name); \
+	return path_of(fd) == NULL ? next(fd, size) : do_truncate(fd, size); \
+}
+TRUNCATE_LIKE(ftruncate, off_t)
+TRUNCATE_LIKE(ftruncate64, off64_t)
+
+static int
+do_sync(int (*next)(int), int fd)
+{
+	struct call c = { .op = SYNC, .path = path_of(fd), .fd = fd };
+	struct stat st;
+	int rc = -1, fails, saved;
+
+	if (c.path == NULL)
+		return next(fd);
+	fails = enter(&c);
+	if (fails != 1)
+		rc = next(fd);
+	else if (fail_error != EINTR) {
+		saved = errno;
+		if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+			syscall(SYS_ftruncate, fd, 0L);
+		errno = saved;
+	}
+	leave(&c, rc != 0, 0);
+	return rc;
+}
+
+int
+fsync(int fd)
+{
+	static int (*next)(int);
+
+	NEXT(next, "fsync");
+	return do_sync(next, fd);
+}
+
+int
+fdatasync(int fd)
+{
+	static int (*next)(int);
+
+	NEXT(next, "fdatasync");
+	return do_sync(next, fd);
+}
+
+int
+futimens(int fd, const struct timespec ts[2])
+{
+	static int (*next)(int, const struct timespec *);
+	struct call c = { .op = TIMES, .path = path_of(fd), .fd = fd };
+	int rc = -1;
+
+	NEXT(next, "futimens");
+	if (c.path == NULL)
+		return next(fd, ts);
+	if (enter(&c) != 1)
+		rc = next(fd, ts);
+	leave(&c, rc != 0, 0);
+	return rc;
+}
+
+int
+fchmod(int fd, mode_t mode)
+{
+	static int (*next)(int, mode_t);
+	struct call c = { .op = CHMOD, .path = path_of(fd), .fd = fd };
+	int rc = -1;
+
+	NEXT(next, "fchmod");
+	if (c.path == NULL)
+		return next(fd, mode);
+	if (enter(&c) != 1)
+		rc = next(fd, mode);
+	leave(&c, rc != 0, 0);
+	return rc;
+}
+
+/* Names */
+
+#define TWO_NAMES(name, number) \
+int \
+name(const char *from, const char *to) \
+{ \
+	static int (*next)(const char *, const char *); \
+	struct call c = { .op = number, .path = from, .path2 = to, .fd = -1 }; \
+	int rc = -1; \
+\
+	NEXT(next, #name); \
+	if (!is_ours(from) && !is_ours(to)) \
+		return next(from, to); \
+	if (enter(&c) != 1) \
+		rc = next(from, to); \
+	leave(&c, rc != 0, 0); \
+	return rc; \
+}
+TWO_NAMES(rename, RENAME)
+TWO_NAMES(link, LINK)
+
+#define TWO_NAMES_AT(name, plain, last) \
+int \
+name(int a, const char *from, int b, const char *to, last flags) \
+{ \
+	static int (*next)(int, const char *, int, const char *, last); \
+\
+	NEXT(next, #name); \
+	if (!is_ours(from) && !is_ours(to)) \
+		return next(a, from, b, to, flags); \
+	if (flags != 0) \
+		abort();	/* nobody does it: not taught */ \
+	return plain(from, to); \
+}
+TWO_NAMES_AT(linkat, link, int)
+TWO_NAMES_AT(renameat2, rename, unsigned)
+
+int
+unlink(const char *path)
+{
+	static int (*next)(const char *);
+	struct call c = { .op = UNLINK, .path = path, .fd = -1 };
+	int rc = -1;
+
+	NEXT(next, "unlink");
+	if (!is_ours(path))
+		return next(path);
+	if (enter(&c) != 1)
+		rc = next(path);
+	leave(&c, rc != 0, 0);
+	return rc;
+}
+
+int
+unlinkat(int dir, const char *path, int flags)
+{
+	static int (*next)(int, const char *, int);
+
+	NEXT(next, "unlinkat");
+	if (is_ours(path) || path_of(dir) != NULL)
+		abort();	/* nobody does it: not taught */
+	return next(dir, path, flags);
+}
+
+int
+mkdir(const char *path, mode_t mode)
+{
+	static int (*next)(const char *, mode_t);
+	struct call c = { .op = MKDIR, .path = path, .fd = -1 };
+	int rc = -1;
+
+	NEXT(next, "mkdir");
+	if (!is_ours(path))
+		return next(path, mode);
+	if (enter(&c) != 1)
+		rc = next(path, mode);
+	leave(&c, rc != 0, 0);
+	return rc;
+}
+
+/* Memory */
+
+static int
+no_memory(void)
+{
+	unsigned long k;
+
+	if (!ready)
+		return 0;
+	k = __atomic_add_fetch(&allocs, 1, __ATOMIC_RELAXED);
+	if (alloc_at == 0 || (alloc_on ? k < alloc_at : k != alloc_at))
+		return 0;
+	errno = ENOMEM;
+	return 1;
+}
+
+void *
+malloc(size_t n)
+{
+	return no_memory() ? NULL : __libc_malloc(n);
+}
+
+void *
+calloc(size_t n, size_t size)
+{
+	return no_memory() ? NULL : __libc_calloc(n, size);
+}
+
+void *
+realloc(void *p, size_t n)
+{
+	return no_memory() ? NULL : __libc_realloc(p, n);
+}
+
+/* Time */
+
+static void
+fast(struct timespec *ts, const struct timespec *t0)
+{
+	int64_t ns = (int64_t)(ts->tv_sec - t0->tv_sec) * 1000000000 +
+	    (ts->tv_nsec - t0->tv_nsec);
+
+	ns = ns * speed + t0->tv_nsec;
+	ts->tv_sec = t0->tv_sec + clock_add + ns / 1000000000;
+	ts->tv_nsec = ns % 1000000000;
+}
+
+int
+clock_gettime(clockid_t id, struct timespec *ts)
+{
+	int rc = (int)syscall(SYS_clock_gettime, id, ts);
+
+	if (rc == 0 && id == CLOCK_REALTIME)
+		fast(ts, &wall0);
+	else if (rc == 0 && id == CLOCK_BOOTTIME)
+		fast(ts, &boot0);
+	return rc;
+}
+
+int
+nanosleep(const struct timespec *ts, struct timespec *rest)
+{
+	int64_t ns = ((int64_t)ts->tv_sec * 1000000000 + ts->tv_nsec) / speed;
+	struct timespec t = { ns / 1000000000, ns % 1000000000 };
+
+	return (int)syscall(SYS_nanosleep, &t, rest);
+}
+
+int
+pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *m,
+    const struct timespec *until)
+{
+	static int (*next)(pthread_cond_t *, pthread_mutex_t *,
+	    const struct timespec *);
+	struct timespec t;
+	int64_t ns;
+
+	if (next == NULL)
+		*(void **)&next = dlvsym(RTLD_NEXT, "pthread_cond_timedwait",
+		    "GLIBC_2.3.2");
+	NEXT(next, "pthread_cond_timedwait");
+	syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &t);
+	ns = ((int64_t)(until->tv_sec - t.tv_sec) * 1000000000 +
+	    (until->tv_nsec - t.tv_nsec)) / speed + t.tv_nsec;
+	if (ns < 0)
+		ns = 0;
+	t.tv_sec += ns / 1000000000;
+	t.tv_nsec = ns % 1000000000;
+	return next(cond, m, &t);
+}
