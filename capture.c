@@ -490,6 +490,9 @@ collect(struct capture *c, const struct wal_index *x, struct batch *b,
 		return rc;
 	if (!same)
 		return read_generation(c, *w, x, b, e);
+	wal_tell(*w, &b->end);
+	if (b->end.frames < x->mx_frame)
+		return 0;
 	b->commit = x->commit;
 	b->end.salt1 = x->salt1;
 	b->end.salt2 = x->salt2;
@@ -512,8 +515,10 @@ capture_rejoin(struct capture *c, struct err *e)
 		capture_give_up(c, "let go of the WAL");
 		return 0;
 	}
-	if (rc < 0)
+	if (rc < 0) {
+		capture_give_up(c, "let go of the WAL");
 		return -1;
+	}
 	copied = x.backfill >= x.mx_frame;
 	if (x.salt1 == c->pos.salt1 && x.salt2 == c->pos.salt2 &&
 	    (!copied || capture_has_all(c, &x)))

@@ -202,49 +202,47 @@ set_up(struct db *db, sqlite3 *c, struct err *e)
 
 /* Journal mode and page size, as the file has them. */
 static int
-learn(struct db *db, enum db_open how, bool *switched, struct err *e)
+learn(struct db *db, struct err *e)
 {
-	sqlite3 *c = db->c[0];
 	char *mode = NULL;
 	int64_t size;
 	int rc;
 
-	rc = query(c, "PRAGMA journal_mode", NULL, &mode);
+	rc = query(db->c[0], "PRAGMA journal_mode", NULL, &mode);
 	db->is_wal = rc == SQLITE_OK && strcmp(mode, "wal") == 0;
-	if (rc == SQLITE_OK && !db->is_wal && how == DB_SWITCH_TO_WAL) {
-		free(mode);
-		mode = NULL;
-		rc = query(c, "PRAGMA journal_mode=wal", NULL, &mode);
-		db->is_wal = rc == SQLITE_OK && strcmp(mode, "wal") == 0;
-		if (rc == SQLITE_OK && !db->is_wal) {
-			err_set(e, ERR_SYSTEM, "%s: enable wal failed, "
-			    "mode=\"%s\"", db->given, mode);
-			free(mode);
-			return -1;
-		}
-		if (switched != NULL)
-			*switched = db->is_wal;
-	}
 	free(mode);
 	if (rc == SQLITE_OK)
-		rc = query(c, "PRAGMA schema_version", &size, NULL);
+		rc = query(db->c[0], "PRAGMA schema_version", &size, NULL);
 	if (rc == SQLITE_OK)
-		rc = query(c, "PRAGMA page_size", &size, NULL);
+		rc = query(db->c[0], "PRAGMA page_size", &size, NULL);
 	if (rc != SQLITE_OK)
-		return fail(c, rc, db->given, "open", e);
+		return fail(db->c[0], rc, db->given, "open", e);
 	db->page_size = (uint32_t)size;
 	return 0;
 }
 
 int
-db_open(struct db **out, const char *path, enum db_open how, bool *switched,
-    struct err *e)
+db_switch_to_wal(struct db *db, struct err *e)
+{
+	char *mode = NULL;
+	int rc = query(db->c[0], "PRAGMA journal_mode=wal", NULL, &mode);
+
+	if (rc != SQLITE_OK)
+		return fail(db->c[0], rc, db->given, "enable wal", e);
+	db->is_wal = strcmp(mode, "wal") == 0;
+	if (!db->is_wal)
+		err_set(e, ERR_SYSTEM, "%s: enable wal failed, mode=\"%s\"",
+		    db->given, mode);
+	free(mode);
+	return db->is_wal ? 0 : -1;
+}
+
+int
+db_open(struct db **out, const char *path, struct err *e)
 {
 	struct db *db = xcalloc(1, sizeof *db);
 	int i;
 
-	if (switched != NULL)
-		*switched = false;
 	db->given = xstrdup(path);
 	db->wal_fd = -1;
 	if (examine(db, e) != 0 || open_all(db, e) != 0)
@@ -252,7 +250,7 @@ db_open(struct db **out, const char *path, enum db_open how, bool *switched,
 	for (i = 0; i < CONNECTIONS; i++)
 		if (set_up(db, db->c[i], e) != 0)
 			goto bad;
-	if (learn(db, how, switched, e) != 0)
+	if (learn(db, e) != 0)
 		goto bad;
 	if (sqlite3_file_control(db->c[0], "main",
 	    SQLITE_FCNTL_FILE_POINTER, &db->file) != SQLITE_OK ||

@@ -18,15 +18,13 @@
 
 struct db;
 
-enum db_open { DB_KEEP_MODE, DB_SWITCH_TO_WAL };
-
 /*
- * Opens path.  ERR_ABSENT: not there, or an empty file; ERR_BUSY: locked, try
- * again; anything else is a reason to refuse.  *switched (may be NULL) tells
- * that a rollback-journal database was switched to WAL.
+ * Opens path, in the journal mode that it has.  ERR_ABSENT: not there, or an
+ * empty file; ERR_BUSY: locked, try again; anything else is a reason to refuse.
  */
-int	db_open(struct db **db, const char *path, enum db_open how,
-	    bool *switched, struct err *e);
+int	db_open(struct db **db, const char *path, struct err *e);
+/* From a rollback journal to WAL; without a pin.  ERR_BUSY. */
+int	db_switch_to_wal(struct db *db, struct err *e);
 /*
  * Closes all connections.  A WAL with content is left as it is; where it is
  * empty and nobody else has the database open, SQLite removes it.

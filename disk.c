@@ -221,6 +221,14 @@ disk_unlink(const char *path, struct err *e)
 	return 0;
 }
 
+int
+disk_unlink_in(int dir, const char *name, const char *path, struct err *e)
+{
+	if (unlinkat(dir, name, 0) != 0 && errno != ENOENT)
+		return err_sys(e, path, "remove");
+	return 0;
+}
+
 static int
 make_dir(const char *path, const struct disk_owner *o, struct err *e)
 {
@@ -229,7 +237,7 @@ make_dir(const char *path, const struct disk_owner *o, struct err *e)
 
 	if (mkdir(path, 0700) != 0)
 		return errno == EEXIST ? 0 : err_sys(e, path, "mkdir");
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return err_sys(e, path, "open");
 	rc = give(fd, o, o->dir_mode, path, e);
@@ -362,6 +370,30 @@ held(int fd, const char *path, struct err *e)
 	    pid[0] != '\0' ? pid : "unknown");
 }
 
+/* A lock file of ours, or that was there: then it keeps its mode and owner. */
+static int
+open_lock(const char *path, const struct disk_owner *o, struct err *e)
+{
+	int flags = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, fd;
+	struct stat st;
+
+	fd = open(path, flags | O_CREAT | O_EXCL, 0600);
+	if (fd >= 0) {
+		if (give(fd, o, o->file_mode, path, e) == 0)
+			return fd;
+		close(fd);
+		return -1;
+	}
+	if (errno == EEXIST)
+		fd = open(path, flags);
+	if (fd < 0)
+		return err_sys(e, path, "open");
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink <= 1)
+		return fd;
+	close(fd);
+	return err_set(e, ERR_SYSTEM, "%s: not a plain file", path);
+}
+
 int
 disk_lock(const char *path, const struct disk_owner *o, int *fd,
     struct err *e)
@@ -371,9 +403,8 @@ disk_lock(const char *path, const struct disk_owner *o, int *fd,
 	int f;
 
 	*fd = -1;
-	f = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (f < 0)
-		return err_sys(e, path, "open");
+	if ((f = open_lock(path, o, e)) < 0)
+		return -1;
 	if (flock(f, LOCK_EX | LOCK_NB) != 0) {
 		if (errno == EWOULDBLOCK)
 			held(f, path, e);
@@ -383,10 +414,6 @@ disk_lock(const char *path, const struct disk_owner *o, int *fd,
 			return 0;
 		} else
 			err_sys(e, path, "lock");
-		close(f);
-		return -1;
-	}
-	if (give(f, o, o->file_mode, path, e) != 0) {
 		close(f);
 		return -1;
 	}

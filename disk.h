@@ -54,6 +54,9 @@ int	disk_close(int *fd, const char *path, struct err *e);
 
 int	disk_rename(const char *from, const char *to, struct err *e);
 int	disk_link(const char *from, const char *to, struct err *e);
+/* The entry of an open directory; path is that, for the message. */
+int	disk_unlink_in(int dir, const char *name, const char *path,
+	    struct err *e);
 /* An absent file is fine. */
 int	disk_unlink(const char *path, struct err *e);
 /* mkdir -p; each new directory is made durable in its parent. */

@@ -80,11 +80,15 @@ split(const char *command, struct err *e)
 static void
 child(char **words, int report)
 {
+	struct sigaction sa;
 	sigset_t none;
-	int null = open("/dev/null", O_RDONLY), code;
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC), code;
 
 	if (null >= 0)
 		dup2(null, STDIN_FILENO);
+	memset(&sa, 0, sizeof sa);
+	sa.sa_handler = SIG_DFL;
+	sigaction(SIGPIPE, &sa, NULL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	execvp(words[0], words);

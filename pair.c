@@ -2,8 +2,9 @@
 /*
  * A database and its replica, while they are open.
  *
- * Opening goes: meta directory and its lock, saved table, replica root and its
- * lock, database, pin, table brought to where the replica ends, identity; then
+ * Opening goes: database, meta directory and its lock, saved table, replica
+ * root and its lock, table brought to where the replica ends, identity; nothing
+ * of a database that is refused is changed up to here.  Then WAL mode, pin, and
  * append, compare or rebase, until the newest commit is in the replica.
  *
  * A root that is missing is made anew only if it was deleted, not if its file
@@ -190,18 +191,17 @@ open_root(struct pair *p, struct disk_owner *o, struct err *e)
 	return rc;
 }
 
+/* A rollback-journal database, now that it is not refused. */
 static int
-open_db(struct pair *p, bool once, struct err *e)
+switch_mode(struct pair *p, struct err *e)
 {
-	bool switched;
-
-	if (db_open(&p->c.db, p->cf.db_path, once ? DB_KEEP_MODE :
-	    DB_SWITCH_TO_WAL, &switched, e) != 0)
+	if (db_is_wal(p->c.db))
+		return 0;
+	if (db_switch_to_wal(p->c.db, e) != 0)
 		return -1;
-	if (switched)
-		log_line(LOG_INFO, "switched to WAL mode", "path",
-		    p->cf.db_path, NULL);
-	return db_pin(p->c.db, e);
+	log_line(LOG_INFO, "switched to WAL mode", "path", p->cf.db_path,
+	    NULL);
+	return 0;
 }
 
 /* Refuses a replica that has less than half of its pages from this database. */
@@ -209,12 +209,20 @@ static int
 accept(struct pair *p, struct resume *r, struct err *e)
 {
 	uint32_t differ, total;
+	int rc;
 
-	if (r->rebase[0] != '\0' || capture_count(&p->c, &differ, &total,
-	    e) != 0)
-		return r->rebase[0] != '\0' ? err_set(e, ERR_FOREIGN, "%s: "
-		    "cannot be told to be the replica of %s (%s)",
-		    p->cf.root, p->cf.db_path, r->rebase) : -1;
+	if (r->rebase[0] != '\0') {
+		err_set(e, ERR_FOREIGN, "%s: cannot be told to be the replica "
+		    "of %s (%s)", p->cf.root, p->cf.db_path, r->rebase);
+		err_hint(e, "-adopt if it is");
+		return -1;
+	}
+	if (db_pin(p->c.db, e) != 0)
+		return -1;
+	rc = capture_count(&p->c, &differ, &total, e);
+	db_unpin_all(p->c.db);
+	if (rc != 0)
+		return -1;
 	if (differ >= (total + 1) / 2) {
 		err_set(e, ERR_FOREIGN, "%s: is the replica of another "
 		    "database: %lu of %lu pages differ", p->cf.root,
@@ -314,9 +322,11 @@ pair_open(struct pair *p, bool once, struct err *e)
 	c->em.pages = &p->pages;
 	c->cancel = p->cancel;
 	if (disk_owner_of(p->cf.db_path, &c->em.owner, e) != 0 ||
+	    db_open(&c->db, p->cf.db_path, e) != 0 ||
 	    open_root(p, &c->em.owner, e) != 0 ||
-	    open_db(p, once, e) != 0 || open_chain(p, &r, e) != 0 ||
-	    first_pass(p, &r, e) != 0)
+	    open_chain(p, &r, e) != 0 ||
+	    (!once && switch_mode(p, e) != 0) ||
+	    db_pin(c->db, e) != 0 || first_pass(p, &r, e) != 0)
 		return -1;
 	p->opened = true;
 	log_line(LOG_DEBUG, "initialized db", "path", p->cf.db_path, NULL);

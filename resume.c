@@ -17,6 +17,7 @@
 #include <sys/statvfs.h>
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -322,12 +323,19 @@ resume_table(struct resume *r, struct pages *t, struct err *e)
 	struct store_list l;
 	uint64_t max, spent;
 	uint32_t salt = 0;
+	size_t i;
 	int rc = 0;
 
 	r->rebase[0] = '\0';
 	r->empty = r->same_end = false;
 	if (store_list(r->root, -1, &l, e) != 0)
 		return -1;
+	for (i = 0; i < l.n; i++)
+		if (l.file[i].unread) {	/* nothing is known of it: not now */
+			*e = l.first_unread;
+			store_list_free(&l);
+			return -1;
+		}
 	max = newest_txid(r, &l, &spent);
 	newest = level0(&l, max);
 	r->next_txid = spent + 1;
@@ -424,29 +432,43 @@ out:
 	return rc;
 }
 
+/* One level of another writer's local copies; no link is followed. */
+static int
+remove_level(int copies, const char *name, const char *path, struct err *e)
+{
+	struct store_file ignored;
+	struct dirent *d;
+	DIR *dp = NULL;
+	int fd, rc = 0;
+
+	fd = openat(copies, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW |
+	    O_CLOEXEC);
+	if (fd >= 0 && (dp = fdopendir(fd)) == NULL)
+		close(fd);
+	if (dp == NULL)
+		return 0;
+	while (rc == 0 && (d = readdir(dp)) != NULL)
+		if (store_parse_name(d->d_name, &ignored))
+			rc = disk_unlink_in(dirfd(dp), d->d_name, path, e);
+	closedir(dp);
+	return rc;
+}
+
 /* The local copies of another writer, which it would upload over our files. */
 static int
 remove_copies(const struct resume *r, struct err *e)
 {
-	char *dir = NULL, *path = NULL;
-	struct dirent *d;
-	DIR *dp;
-	int level, rc = 0;
+	char *path = xasprintf("%s/ltx", r->meta), name[8];
+	int fd, level, rc = 0;
 
-	for (level = 0; rc == 0 && level < STORE_LEVELS; level++) {
-		dir = xasprintf("%s/ltx/%d", r->meta, level);
-		if ((dp = opendir(dir)) != NULL) {
-			while (rc == 0 && (d = readdir(dp)) != NULL) {
-				if (d->d_name[0] == '.')
-					continue;
-				path = xasprintf("%s/%s", dir, d->d_name);
-				rc = disk_unlink(path, e);
-				free(path);
-			}
-			closedir(dp);
-		}
-		free(dir);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	for (level = 0; fd >= 0 && rc == 0 && level < STORE_LEVELS; level++) {
+		snprintf(name, sizeof name, "%d", level);
+		rc = remove_level(fd, name, path, e);
 	}
+	if (fd >= 0)
+		close(fd);
+	free(path);
 	return rc;
 }
 

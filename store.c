@@ -106,8 +106,8 @@ parse_hex16(const char *s, uint64_t *v)
 	return true;
 }
 
-static bool
-parse_name(const char *name, struct store_file *f)
+bool
+store_parse_name(const char *name, struct store_file *f)
 {
 	return strlen(name) == NAME_SIZE && name[16] == '-' &&
 	    strcmp(name + 33, ".ltx") == 0 &&
@@ -196,12 +196,15 @@ list_level(const char *root, int level, struct store_list *l, size_t *cap,
 	while (errno = 0, (d = readdir(dp)) != NULL) {
 		memset(&f, 0, sizeof f);
 		f.level = level;
-		if (!parse_name(d->d_name, &f))
+		if (!store_parse_name(d->d_name, &f))
 			continue;
 		if (read_header(root, &f, &why) != 0) {
 			if (why.kind == ERR_ABSENT)
 				continue;	/* gone since it was listed */
 			f.bad = true;
+			f.unread = why.kind != ERR_DAMAGED;
+			if (f.unread)
+				l->first_unread = why;
 			if (l->first_bad.kind == ERR_NONE)
 				l->first_bad = why;
 		}

@@ -25,6 +25,7 @@ struct store_file {
 	int64_t mtime_ms;
 	bool bad;	/* header unreadable, invalid, not that of the name;
 			 * also set by whoever finds the file damaged */
+	bool unread;	/* bad only in that it could not be read now */
 	struct ltx_header h;
 };
 
@@ -32,8 +33,11 @@ struct store_list {
 	struct store_file *file;	/* by level, min_txid, max_txid */
 	size_t n;
 	struct err first_bad;	/* why the first bad file is bad; or ERR_NONE */
+	struct err first_unread;
 };
 
+/* MIN and MAX from a name of the form MIN-MAX.ltx; false for any other. */
+bool	store_parse_name(const char *name, struct store_file *f);
 /* The path of f under root, malloc'd. */
 char	*store_path(const char *root, const struct store_file *f);
 /*

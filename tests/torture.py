@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: ISC
 """Applications at full speed, and everything that may happen to them and us.
 
-    torture.py run|kill|ghost [-quick] [-seconds N] [-seed N] [-page-size N]
+    torture.py run|speed|kill|ghost [-quick] [-seconds N] [-seed N] [-page-size N]
         [-keep]
 
 run    writers, VACUUM, readers, a loop of checkpoints of all modes; the
        replicator is held by SIGSTOP now and then
+speed  writers of small transactions that never pause, with or without
+       somebody's checkpoints
 kill   the replicator is killed after 0 to 400 ms, again and again
 ghost  applications die between commit frame and wal-index, and cannot make
        files durable (shim_ghost.c, shim_eio.c)
@@ -59,6 +61,7 @@ class App:
         self.c.execute('PRAGMA synchronous=' + ('FULL' if full else 'NORMAL'))
         if role == 'spiller':
             self.c.execute('PRAGMA cache_size=8')
+        self.often = .002 if role.startswith('hasty') else .1
         self.n = 0
 
     def say(self, *words):
@@ -70,7 +73,9 @@ class App:
 
     def fill(self):
         """Anything, spilling over the cache if that is small."""
-        if self.role == 'spiller':
+        if self.role.startswith('hasty'):
+            self.insert((10, 200, 1500))
+        elif self.role == 'spiller':
             for _ in range(self.rnd.choice((10, 40, 150))):
                 q = self.rnd.random()
                 if q < .5:
@@ -83,7 +88,7 @@ class App:
         else:
             for _ in range(self.rnd.choice((1, 1, 1, 5, 40))):
                 self.insert((10, 500, 9000))
-        if self.rnd.random() < .1:
+        if self.rnd.random() < self.often:
             self.c.execute('DELETE FROM t WHERE id%7=?',
                            (self.rnd.randrange(7),))
         self.c.execute('DELETE FROM t WHERE id <= (SELECT max(id) FROM t)-?',
@@ -102,7 +107,7 @@ class App:
             return
         self.c.execute('COMMIT')
         self.say('committed', v, tag)
-        if self.rnd.random() < .003:
+        if self.rnd.random() < self.often * .03:
             self.c.execute('VACUUM')
         if self.role == 'spiller':
             time.sleep(.03 * self.rnd.random())
@@ -186,6 +191,9 @@ class Torture:
 
     def start_apps(self):
         roles = ['writer', 'spiller', 'checkpointer', 'reader']
+        if self.args.mode == 'speed':
+            roles = ['hasty', 'hasty-other', 'checkpointer'][
+                :self.rnd.randrange(1, 4)]
         if self.args.mode == 'ghost':
             self.ghost = self.compile('shim_ghost')
             self.eio = self.compile('shim_eio')
@@ -252,12 +260,12 @@ class Torture:
         self.start()
 
     def too_few(self):
-        if self.args.mode == 'run':
+        if self.args.mode in ('run', 'speed'):
             return False
         return self.kills + self.deaths < (
             WANTED_QUICK if self.args.quick else WANTED)
 
-    def ghosts(self):
+    def watch(self):
         self.pause(.2)
 
     def committed(self):
@@ -361,8 +369,8 @@ class Torture:
         self.create()
         self.start()
         self.start_apps()
-        step = {'run': self.hold, 'kill': self.kill,
-                'ghost': self.ghosts}[self.args.mode]
+        step = {'run': self.hold, 'speed': self.watch, 'kill': self.kill,
+                'ghost': self.watch}[self.args.mode]
         end = time.monotonic() + self.args.seconds
         while (left := end - time.monotonic()) > 0 or (
                 self.too_few() and left > -self.args.seconds):
@@ -371,12 +379,12 @@ class Torture:
         size = self.compare()
         self.seen, errors = self.committed()
         points, values = self.check_points()
-        print('torture %s: seed %d, pages of %d, autocheckpoint %s: %d '
-              'commits, %d kills, %d stops, %d times held, %d deaths, '
+        print('torture %s: seed %d, pages of %d, autocheckpoint %s, %d '
+              'applications: %d commits, %d kills, %d stops, %d times held, %d deaths, '
               'errors %s; largest WAL %d KB; database %d KB as restored; '
               '%d TXIDs with %d values restored' % (
                   self.args.mode, self.args.seed, self.args.page_size,
-                  self.auto, len(self.seen) - 1, self.kills, self.stops,
+                  self.auto, len(self.apps), len(self.seen) - 1, self.kills, self.stops,
                   self.held, self.deaths, errors or 'none',
                   self.largest_wal // 1024, size // 1024, points, values))
 
@@ -393,7 +401,7 @@ def main():
         App(*sys.argv[2:]).play()
         return 0
     p = argparse.ArgumentParser()
-    p.add_argument('mode', choices=('run', 'kill', 'ghost'))
+    p.add_argument('mode', choices=('run', 'speed', 'kill', 'ghost'))
     p.add_argument('-quick', action='store_true')
     p.add_argument('-seconds', type=float)
     p.add_argument('-seed', type=int,

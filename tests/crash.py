@@ -1,0 +1,962 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
+"""Crashes: every prefix of the calls that changed files, replayed.
+
+    crash.py [-quick] [-seed N] [-normal] [-keep] [-blind]
+    crash.py -journal DIR -only K:VARIANT
+
+One life is recorded by shim.c: first backup, passes, a daemon with its
+checkpoints and levels, snapshots, retention, prune, restores, a rebase.  For
+each call k of the program the files as a crash after k can leave them are
+built in another directory, for each VARIANT:
+
+keep    all effects are there: the process died
+drop    what no fsync made durable is lost: content, and names
+names   content is lost, names are not
+torn    the last write is cut at a multiple of 512
+mixed   of each file and each directory some of it is lost, at random
+
+"+db" after it: the same for the database.  Then replicate -once must succeed,
+what is restored be the database, every TXID a state that was committed, one of
+them not older than the last that was acknowledged; after one more commit and a
+pass with retention no temporary may be left.  -normal: the application has
+synchronous=NORMAL.  -blind: the shim looks at nothing, which must be noticed.
+LITESTREAM names the binary, CC the compiler.  Exit status 1 on any failure,
+which is then replayed by the line printed.
+"""
+import argparse
+import concurrent.futures
+import hashlib
+import json
+import os
+import random
+import shutil
+import sqlite3
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+LITESTREAM = os.path.abspath(os.environ.get(
+    'LITESTREAM', os.path.join(HERE, '..', 'litestream')))
+HOUR = 3600
+QUICK_S = 4.0
+WORKERS = 3
+OPEN, CLOSE, WRITE, TRUNC, SYNC, RENAME, LINK, UNLINK, MKDIR, TIMES, CHMOD = \
+    range(1, 12)
+OPS = ['', 'open', 'close', 'write', 'truncate', 'fsync', 'rename', 'link',
+       'unlink', 'mkdir', 'utimens', 'chmod']
+HEADER = struct.Struct('=IIIIiiiIIIq')
+MAGIC = 0x4c4e524a
+SECTOR = 512
+
+
+class Failure(Exception):
+    pass
+
+
+def digest(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def build_shim(directory):
+    shim = os.path.join(directory, 'shim.so')
+    subprocess.run([*os.environ.get('CC', 'cc').split(), '-shared', '-fPIC',
+                    '-O1', '-o', shim, os.path.join(HERE, 'shim.c'), '-ldl'],
+                   check=True)
+    return shim
+
+
+def env_of(shim, **more):
+    env = {k: v for k, v in os.environ.items() if not k.startswith('SHIM_')}
+    env['LD_PRELOAD'] = shim
+    env.update({'SHIM_' + k.upper(): str(v) for k, v in more.items()
+                if v is not None})
+    return env
+
+
+def litestream(env, *args):
+    """Exit status (negative: the signal) and all that was said."""
+    p = subprocess.run([LITESTREAM, *args], env=env, stdin=subprocess.DEVNULL,
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                       timeout=120)
+    return p.returncode, p.stdout.decode(errors='replace')
+
+
+def restored(root, out, *flags):
+    """The restored bytes; fails if there are none."""
+    if os.path.exists(out):
+        os.unlink(out)
+    rc, text = litestream(None, 'restore', *flags, '-o', out,
+                          'file://' + root)
+    if rc != 0:
+        raise Failure('restore %s: status %d: %s' %
+                      (' '.join(flags), rc, text.strip()))
+    with open(out, 'rb') as f:
+        data = f.read()
+    os.unlink(out)
+    return data
+
+
+def points(root):
+    rc, text = litestream(None, 'ltx', '-level', 'all', '-json',
+                          'file://' + root)
+    if rc != 0:
+        raise Failure('ltx: status %d: %s' % (rc, text))
+    return sorted({f['max_txid'] for f in json.loads(text)})
+
+
+def source_image(db, scratch):
+    """What SQLite makes of a copy of the database."""
+    for end in ('', '-wal', '-shm', '-journal'):
+        if os.path.exists(scratch + end):
+            os.unlink(scratch + end)
+        if end != '-shm' and os.path.exists(db + end):
+            shutil.copyfile(db + end, scratch + end)
+    c = sqlite3.connect(scratch)
+    try:
+        return bytes(c.serialize())
+    finally:
+        c.close()
+
+
+def integrity(data, scratch):
+    for end in ('-wal', '-shm', '-journal'):
+        if os.path.exists(scratch + end):
+            os.unlink(scratch + end)
+    with open(scratch, 'wb') as f:
+        f.write(data)
+    c = sqlite3.connect(scratch)
+    try:
+        said = c.execute('PRAGMA integrity_check').fetchone()[0]
+        rows = c.execute('SELECT DISTINCT v FROM inv').fetchall()
+    finally:
+        c.close()
+    if said != 'ok' or len(rows) != 1:
+        raise Failure('integrity_check: %s, values %s' % (said, rows))
+
+
+# The application: "crash.py app DB SYNCHRONOUS SEED", commands on stdin.
+
+class Writer:
+    def __init__(self, db, synchronous, seed):
+        self.rnd = random.Random(seed)
+        self.c = sqlite3.connect(db, isolation_level=None, timeout=10)
+        self.c.execute('PRAGMA page_size=1024')
+        self.c.execute('PRAGMA journal_mode=WAL')
+        self.c.execute('PRAGMA synchronous=' + synchronous)
+        self.c.execute('PRAGMA wal_autocheckpoint=0')
+
+    def create(self):
+        self.c.execute('BEGIN')
+        self.c.execute('CREATE TABLE inv(id INTEGER PRIMARY KEY, v)')
+        self.c.execute('CREATE TABLE t(id INTEGER PRIMARY KEY, b)')
+        self.c.executemany('INSERT INTO inv VALUES(?, 0)',
+                           [(i,) for i in range(8)])
+        self.c.execute('COMMIT')
+
+    def commit(self):
+        self.c.execute('BEGIN IMMEDIATE')
+        self.c.execute('UPDATE inv SET v=v+1')
+        for _ in range(self.rnd.choice((1, 1, 2, 6))):
+            self.c.execute('INSERT INTO t(b) VALUES(?)', (
+                self.rnd.randbytes(self.rnd.choice((10, 300, 1500))),))
+        if self.rnd.random() < .2:
+            self.c.execute('DELETE FROM t WHERE id%3=0')
+        self.c.execute('COMMIT')
+
+    def vacuum(self):
+        self.c.execute('DELETE FROM t WHERE id%2=0')
+        self.c.execute('VACUUM')
+
+    def checkpoint(self):
+        self.c.execute('PRAGMA wal_checkpoint(TRUNCATE)').fetchall()
+
+    def state(self):
+        v = self.c.execute('SELECT v FROM inv LIMIT 1').fetchone()[0]
+        return v, digest(bytes(self.c.serialize()))
+
+
+def app_main(db, synchronous, seed):
+    w = Writer(db, synchronous, int(seed))
+    for line in sys.stdin:
+        getattr(w, line.strip())()
+        print(*w.state(), flush=True)
+
+
+class App:
+    """Writer in another process, its calls in the same journal."""
+
+    def __init__(self, life):
+        self.life = life
+        self.p = subprocess.Popen(
+            [sys.executable, os.path.abspath(__file__), 'app', life.db,
+             life.synchronous, str(life.seed)], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=life.env(skip='/', clock=None, speed=None))
+
+    def do(self, what):
+        self.p.stdin.write((what + '\n').encode())
+        self.p.stdin.flush()
+        v, d = self.p.stdout.readline().split()
+        self.life.committed[d.decode()] = int(v)
+        self.life.v, self.life.digest = int(v), d.decode()
+
+    def kill(self):
+        self.p.kill()
+        self.p.wait()
+        self.p.stdin.close()
+        self.p.stdout.close()
+
+
+class Life:
+    """The scripted life, under DIR/life0000, journal and notes in DIR."""
+
+    def __init__(self, directory, shim, seed, quick, synchronous='FULL',
+                 blind=False, snapshot=None):
+        self.dir, self.shim, self.seed, self.quick = \
+            directory, shim, seed, quick
+        self.synchronous, self.blind = synchronous, blind
+        self.snapshot = snapshot        # called before each step
+        self.base = os.path.join(directory, 'life0000')
+        self.db = os.path.join(self.base, 'db', 'a.db')
+        self.root = os.path.join(self.base, 'replica')
+        self.out = os.path.join(self.base, 'out')
+        self.journal = os.path.join(directory, 'journal')
+        self.clock, self.speed = 0, 1
+        self.committed, self.acks, self.steps = {}, [], []
+        self.seen = []          # (txid, v) that a daemon published
+        self.v, self.digest = 0, ''
+        os.makedirs(os.path.dirname(self.db))
+        os.makedirs(self.out)
+
+    def env(self, **more):
+        values = {'root': '/nowhere' if self.blind else self.base,
+                  'journal': self.journal, 'clock': self.clock,
+                  'speed': self.speed}
+        values.update(more)
+        return env_of(self.shim, **values)
+
+    def at(self):
+        try:
+            return os.path.getsize(self.journal)
+        except FileNotFoundError:
+            return 0
+
+    def step(self, kind, args):
+        if self.snapshot:
+            self.snapshot(self, kind, args)
+        self.steps.append([self.at(), kind, self.clock])
+
+    def run(self, kind, *args):
+        self.step(kind, args)
+        rc, text = litestream(self.env(), *args)
+        if rc != 0:
+            raise Failure('life: %s: status %d: %s' % (args, rc, text))
+        time.sleep(.02)         # as long as a time stamp lasts
+
+    def ack(self):
+        self.acks.append((self.at(), self.v))
+
+    def once(self, *flags):
+        self.run('once', 'replicate', '-once', *flags, self.db,
+                 'file://' + self.root)
+        self.ack()
+
+    def old_output(self):
+        """A database to be replaced, its last commit in the WAL alone."""
+        path = os.path.join(self.out, 'old.db')
+        code = ('import os, sqlite3, sys\n'
+                'c = sqlite3.connect(sys.argv[1], isolation_level=None)\n'
+                'c.execute("PRAGMA journal_mode=WAL")\n'
+                'c.execute("CREATE TABLE inv(v)")\n'
+                'c.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()\n'
+                'c.execute("INSERT INTO inv VALUES(-1)")\n'
+                'os._exit(0)\n')
+        subprocess.run([sys.executable, '-c', code, path], check=True)
+        os.unlink(path + '-shm')
+        self.old = digest(source_image(
+            path, os.path.join(self.dir, 'scratch')))
+
+    def daemon(self, commits):
+        self.speed = 40
+        self.step('daemon', ())
+        log = open(os.path.join(self.dir, 'daemon.log'), 'wb')
+        p = subprocess.Popen([LITESTREAM, 'replicate', self.db, 'file://' +
+                              self.root], stdin=subprocess.DEVNULL,
+                             stdout=log, stderr=log, env=self.env())
+        try:
+            for i in range(commits):
+                self.app.do('commit')
+                self.wait_published()
+                if i == commits // 2:   # checkpoint, save, level 1
+                    self.wait(lambda: not os.path.getsize(self.db + '-wal'))
+                    self.wait(lambda: os.listdir(self.root + '/ltx/1'))
+        finally:
+            p.terminate()
+            rc = p.wait(60)
+            log.close()
+        self.ack()
+        self.speed = 1
+        if rc != 0:
+            raise Failure('life: daemon: status %d' % rc)
+
+    def wait(self, done):
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            try:
+                if done():
+                    return
+            except OSError:
+                pass
+            time.sleep(.01)
+        raise Failure('life: the daemon did not do it in 20 s')
+
+    def wait_published(self):
+        out = os.path.join(self.dir, 'probe')
+
+        def done():
+            if os.path.exists(out):
+                os.unlink(out)
+            rc, text = litestream(None, 'restore', '-json', '-o', out,
+                                  'file://' + self.root)
+            if rc != 0:
+                return False
+            with open(out, 'rb') as f:
+                if digest(f.read()) != self.digest:
+                    return False
+            self.seen.append((json.loads(text)['txid'], self.v))
+            return True
+        self.wait(done)
+
+    def lose(self, path):
+        """Something that a person does: durable at once."""
+        name = path.encode()
+        with open(self.journal, 'ab') as f:
+            f.write(HEADER.pack(MAGIC, 0, UNLINK, 0, 0, -1, 0, len(name), 0,
+                                0, 0) + name)
+            name = os.path.dirname(name)
+            f.write(HEADER.pack(MAGIC, 0, SYNC, 0, 0, -1, 0, len(name), 0,
+                                0, 0) + name)
+        os.unlink(path)
+
+    def live(self):
+        self.old_output()
+        self.app = App(self)
+        try:
+            self.script()
+        finally:
+            self.app.kill()
+        self.save()
+
+    def script(self):
+        do, passes = self.app.do, 3 if self.quick else 20
+        do('create')
+        do('commit')
+        self.once()
+        for _ in range(passes):
+            do('commit')
+            self.once()
+        self.daemon(3 if self.quick else 8)
+        self.clock += HOUR
+        do('commit')
+        self.once('-enforce-retention')
+        do('checkpoint')
+        do('commit')
+        self.once()
+        for hours in (25, 26, 49):
+            self.clock += hours * HOUR
+            do('vacuum' if hours == 26 else 'commit')
+            self.once('-force-snapshot')
+            do('commit')
+            self.once('-enforce-retention')
+        do('commit')
+        self.once()
+        self.run('prune', 'prune', '-keep', '1h', 'file://' + self.root)
+        self.run('restore', 'restore', '-o', self.out + '/new.db',
+                 'file://' + self.root)
+        self.run('restore', 'restore', '-force', '-o', self.out + '/old.db',
+                 'file://' + self.root)
+        do('commit')
+        self.once()
+        zero = self.root + '/ltx/0'
+        self.lose(os.path.join(zero, max(os.listdir(zero))))
+        self.once()             # a rebase
+        do('commit')
+        self.once('-enforce-retention')
+
+    def save(self):
+        notes = {k: getattr(self, k) for k in (
+            'base', 'seed', 'synchronous', 'committed', 'acks', 'steps',
+            'seen', 'old', 'digest')}
+        with open(os.path.join(self.dir, 'notes'), 'w') as f:
+            json.dump(notes, f)
+
+
+# The model: what is there, and what would be after a crash.
+
+class File:
+    def __init__(self):
+        self.live, self.durable = bytearray(), None     # None: never synced
+        self.last = None        # (offset, old bytes, size before) of a write
+        self.changed = self.written = 0
+
+
+class Dir:
+    def __init__(self):
+        self.live, self.past = {}, [{}]     # past[0]: durable
+
+    def change(self):
+        self.past.append(dict(self.live))
+
+
+class Model:
+    def __init__(self, base):
+        self.base, self.root, self.fd, self.n = base, Dir(), {}, 0
+
+    def load(self, directory, rel=''):
+        """What is there before the first call: durable."""
+        for name in os.listdir(directory):
+            path = os.path.join(directory, name)
+            if os.path.isdir(path):
+                self.put(path, Dir())
+                self.load(path)
+            else:
+                node = File()
+                with open(path, 'rb') as f:
+                    node.live = bytearray(f.read())
+                node.durable = bytes(node.live)
+                self.put(path, node)
+        self.find(directory).past = [dict(self.find(directory).live)]
+
+    def find(self, path):
+        node = self.root
+        for name in os.path.relpath(path, self.base).split('/'):
+            if name == '.':
+                continue
+            if not isinstance(node, Dir) or name not in node.live:
+                return None
+            node = node.live[name]
+        return node
+
+    def put(self, path, node):
+        d = self.find(os.path.dirname(path))
+        if node is None:
+            del d.live[os.path.basename(path)]
+        else:
+            d.live[os.path.basename(path)] = node
+        d.change()
+
+    def apply(self, r):
+        self.n += 1
+        if r.error != 0:
+            return
+        if r.op == OPEN:
+            node = self.find(r.path)
+            if node is None and r.flags & os.O_CREAT:
+                node = File()
+                self.put(r.path, node)
+            if r.flags & os.O_TRUNC and isinstance(node, File) and node.live:
+                node.last, node.live = None, bytearray()
+            self.fd[r.pid, r.fd] = node
+            return
+        node = self.fd.get((r.pid, r.fd)) if r.fd >= 0 else self.find(r.path)
+        if r.op == CLOSE:
+            self.fd.pop((r.pid, r.fd), None)
+        elif r.op == WRITE:
+            end = r.off + len(r.data)
+            node.last = (r.off, bytes(node.live[r.off:end]), len(node.live))
+            if len(node.live) < r.off:
+                node.live.extend(bytes(r.off - len(node.live)))
+            node.live[r.off:end] = r.data
+            node.changed, node.written = self.n, node.written or self.n
+        elif r.op == TRUNC:
+            node.last, node.changed = None, self.n
+            del node.live[r.off:]
+            node.live.extend(bytes(r.off - len(node.live)))
+        elif r.op == SYNC and isinstance(node, Dir):
+            node.past = [dict(node.live)]
+        elif r.op == SYNC:
+            node.durable, node.last = bytes(node.live), None
+        elif r.op == RENAME:
+            self.put(r.path, None)
+            self.put(r.path2, node)
+        elif r.op == LINK:
+            node.changed = self.n
+            self.put(r.path2, node)
+        elif r.op == UNLINK:
+            self.put(r.path, None)
+        elif r.op == MKDIR:
+            self.put(r.path, Dir())
+        elif r.op in (TIMES, CHMOD) and isinstance(node, File):
+            node.changed = self.n
+
+    def torn(self, node, rnd):
+        """The last write, cut at a sector."""
+        data = bytes(node.live)
+        if node.last is None:
+            return data
+        off, old, size = node.last
+        end = max(len(data), off)
+        cuts = range(-(-off // SECTOR) * SECTOR, end, SECTOR)
+        cut = rnd.choice(cuts) if len(cuts) else off
+        cut = max(cut, off)
+        whole = data[:cut] + old[cut - off:]
+        return whole[:max(cut, size)] if size < len(data) else \
+            whole + data[off + len(old):]
+
+    def content(self, node, variant, rnd):
+        if variant == 'mixed':
+            variant = rnd.choice(('keep', 'drop', 'torn'))
+        if variant == 'keep' or node.durable == node.live:
+            return bytes(node.live)
+        if variant == 'torn':
+            return self.torn(node, rnd)
+        return node.durable or b''
+
+    def names(self, d, variant, rnd):
+        if variant == 'drop':
+            return d.past[0]
+        return rnd.choice(d.past) if variant == 'mixed' else d.live
+
+    def tree(self, variant, with_db, rnd):
+        """{path relative to base: bytes, or None: directory}, {path: node}"""
+        files, nodes = {}, {}
+
+        def walk(d, rel):
+            names = dict(self.names(d, variant, rnd))
+            for name in set(names) | set(d.live):
+                path = rel + name
+                if path.startswith('db/a.db') and not with_db:
+                    if name not in d.live:
+                        continue
+                    files[path] = bytes(d.live[name].live)
+                    nodes[path] = d.live[name]
+                elif name not in names:
+                    continue
+                elif isinstance(names[name], Dir):
+                    files[path] = None
+                    walk(names[name], path + '/')
+                else:
+                    files[path] = self.content(names[name], variant, rnd)
+                    nodes[path] = names[name]
+        walk(self.root, '')
+        return files, nodes
+
+
+class Record:
+    def __init__(self, blob, at):
+        (magic, self.pid, self.op, self.k, self.error, self.fd, self.flags,
+         n1, n2, n3, self.off) = HEADER.unpack_from(blob, at)
+        if magic != MAGIC:
+            raise Failure('journal: no record at %d' % at)
+        at += HEADER.size
+        self.path = blob[at:at + n1].decode()
+        self.path2 = blob[at + n1:at + n1 + n2].decode()
+        self.data = blob[at + n1 + n2:at + n1 + n2 + n3]
+        self.end = at + n1 + n2 + n3
+
+
+def read_journal(path):
+    with open(path, 'rb') as f:
+        blob = f.read()
+    records, at = [], 0
+    while at < len(blob):
+        records.append(Record(blob, at))
+        at = records[-1].end
+    return records
+
+
+# The page table's proofs name inodes and times, which a copy has not.
+
+def crc64_table():
+    table = []
+    for i in range(256):
+        for _ in range(8):
+            i = i >> 1 ^ 0xd800000000000000 if i & 1 else i >> 1
+        table.append(i)
+    return table
+
+
+CRC64 = crc64_table()
+
+
+def crc64(data):
+    crc = 2 ** 64 - 1
+    for b in data:
+        crc = CRC64[(crc ^ b) & 255] ^ crc >> 8
+    return crc ^ 2 ** 64 - 1
+
+
+def stat_of(path):
+    s = os.stat(path)
+    return struct.pack('>5Q', s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns,
+                       s.st_ctime_ns)
+
+
+def patch_pages(base, files, nodes):
+    """Where the files are those that it was saved with, says so."""
+    rel = 'db/.a.db-litestream/pages'
+    data = files.get(rel)
+    if not data or len(data) < 208 or data[:8] != b'LSPAGES1' or \
+            crc64(data[:-8]) != struct.unpack('>Q', data[-8:])[0]:
+        return False
+    saved, data = nodes[rel].written, bytearray(data[:-8])
+    zero = 'replica/ltx/0/%016x-%016x.ltx' % (
+        (struct.unpack_from('>Q', data, 40)[0],) * 2)
+    for at, path in ((104, 'db/a.db'), (144, zero)):
+        if path in files and nodes[path].changed < saved and \
+                files[path] == nodes[path].live:
+            data[at:at + 40] = stat_of(os.path.join(base, path))
+    with open(os.path.join(base, rel), 'wb') as f:
+        f.write(data + struct.pack('>Q', crc64(data)))
+    return True
+
+
+class Crash:
+    """One prefix and variant, built and brought to life again."""
+
+    def __init__(self, replay, k, variant, files, nodes, step, acked):
+        self.replay, self.k, self.variant = replay, k, variant
+        self.files, self.nodes = files, nodes
+        self.kind, self.clock = step[1], step[2]
+        self.acked = acked
+
+    def build(self, base):
+        self.base = base
+        self.db = os.path.join(base, 'db', 'a.db')
+        self.root = os.path.join(base, 'replica')
+        self.scratch = os.path.join(base, 'scratch')
+        old = os.path.basename(self.replay.notes['base']).encode()
+        os.mkdir(base)
+        for path in sorted(self.files):
+            at, data = os.path.join(base, path), self.files[path]
+            if data is None:
+                os.mkdir(at)
+                continue
+            if '.identity' in path:
+                data = data.replace(old, os.path.basename(base).encode())
+                data = data.replace(
+                    os.path.dirname(self.replay.notes['base']).encode(),
+                    os.path.dirname(base).encode())
+            with open(at, 'wb') as f:
+                f.write(data)
+        patch_pages(base, self.files, self.nodes)
+
+    def settle(self, later, *flags):
+        env = env_of(self.replay.shim, clock=self.clock + later)
+        rc, text = litestream(env, 'replicate', '-once', *flags, self.db,
+                              'file://' + self.root)
+        self.said += text
+        if rc != 0:
+            raise Failure('replicate -once: status %d: %s' %
+                          (rc, text.strip()))
+
+    def check_newest(self):
+        source = source_image(self.db, self.scratch)
+        if restored(self.root, self.scratch + '.r') != source:
+            raise Failure('the newest state is not that of the database')
+        return source
+
+    def ltx_files(self):
+        return {(p, digest(d)) for p, d in self.files.items()
+                if p.endswith('.ltx') and d is not None}
+
+    def check_points(self):
+        """Every TXID is a committed state, one new enough."""
+        known, best = self.replay.notes['committed'], -1
+        for txid in points(self.root):
+            data = restored(self.root, self.scratch + '.r', '-txid', txid)
+            if digest(data) not in known:
+                raise Failure('-txid %s is no committed state' % txid)
+            best = max(best, known[digest(data)])
+        if best < self.acked:
+            raise Failure('value %d was acknowledged, the newest there is %d'
+                          % (self.acked, best))
+
+    def check_output(self):
+        """Before anything is repaired: the old database or the new one."""
+        out, new = os.path.join(self.base, 'out'), self.replay.new_digest
+        path = os.path.join(out, 'old.db')
+        with open(path, 'rb') as f:
+            is_new = digest(f.read()) == new
+        if is_new and os.path.exists(path + '-wal'):
+            raise Failure('the WAL of the old database beside the new one')
+        if not is_new:
+            for end in ('-wal', '-journal'):
+                if os.path.exists(path + end + '.replaced'):
+                    shutil.copyfile(path + end + '.replaced',
+                                    self.scratch + end)
+                elif os.path.exists(path + end):
+                    shutil.copyfile(path + end, self.scratch + end)
+            shutil.copyfile(path, self.scratch)
+            c = sqlite3.connect(self.scratch)
+            was = digest(bytes(c.serialize()))
+            c.close()
+            if was != self.replay.notes['old']:
+                raise Failure('the output is neither old nor new')
+        path = os.path.join(out, 'new.db')
+        if os.path.exists(path):
+            with open(path, 'rb') as f:
+                if digest(f.read()) != new:
+                    raise Failure('new.db is there, but not whole')
+
+    def restore_again(self):
+        for name in ('new.db', 'old.db'):
+            path = os.path.join(self.base, 'out', name)
+            rc, text = litestream(None, 'restore', '-force', '-o', path,
+                                  'file://' + self.root)
+            if rc != 0:
+                raise Failure('restore again: status %d: %s' % (rc, text))
+        left = set(os.listdir(os.path.join(self.base, 'out'))) - \
+            {'new.db', 'old.db'}
+        if left:
+            raise Failure('left beside the output: %s' % sorted(left))
+
+    def commit(self):
+        c = sqlite3.connect(self.db, isolation_level=None)
+        c.execute('PRAGMA wal_autocheckpoint=0')
+        c.execute('UPDATE inv SET v=v+1000')
+        c.execute('INSERT INTO t(b) VALUES(randomblob(900))')
+        return c
+
+    def leftovers(self):
+        for d, _, names in os.walk(self.base):
+            for name in names:
+                if name.endswith(('.tmp', '.replaced', '.damaged')):
+                    yield os.path.relpath(os.path.join(d, name), self.base)
+
+    def check(self):
+        self.said = ''
+        source_image(self.db, self.scratch)
+        if self.kind == 'restore':
+            self.check_output()
+        before = source_image(self.db, self.scratch)
+        if digest(before) not in self.replay.notes['committed']:
+            raise Failure('the database itself is no committed state')
+        self.settle(60)
+        if self.check_newest() != before:
+            raise Failure('the database has changed')
+        if self.replay.is_new(('points', self.acked,
+                               frozenset(self.ltx_files()))):
+            integrity(before, self.scratch)
+            self.check_points()
+        if self.kind == 'restore':
+            self.restore_again()
+        c = self.commit()
+        try:
+            self.settle(90, '-enforce-retention')
+            self.check_newest()
+        finally:
+            c.close()
+        left = sorted(self.leftovers())
+        if left:
+            raise Failure('left: %s' % ' '.join(left))
+
+
+VARIANTS = ('keep', 'drop', 'drop+db', 'names', 'names+db', 'torn', 'torn+db',
+            'mixed', 'mixed+db')
+
+
+class Replay:
+    def __init__(self, directory, shim, until=None):
+        self.dir, self.shim, self.until = directory, shim, until
+        with open(os.path.join(directory, 'notes')) as f:
+            self.notes = json.load(f)
+        self.seed = self.notes['seed']
+        self.records = read_journal(os.path.join(directory, 'journal'))
+        self.counted = sum(r.k != 0 for r in self.records)
+        if self.counted == 0:
+            raise Failure('the shim saw no call: nothing is tested')
+        self.initial = os.path.join(directory, 'initial')
+        self.acks = self.all_acks()
+        self.lock = threading.Lock()
+        self.known, self.failures, self.done, self.same = set(), [], 0, 0
+        self.number = 0
+        self.work = tempfile.mkdtemp(prefix='litestream-crash.')
+
+    def is_new(self, key):
+        with self.lock:
+            if key in self.known:
+                return False
+            self.known.add(key)
+            return True
+
+    def all_acks(self):
+        """(record number, value): acknowledged when so many were done."""
+        ends = [r.end for r in self.records]
+        acks, txids = [], dict(self.notes['seen'])
+        for size, v in self.notes['acks']:
+            acks.append((sum(e <= size for e in ends), v))
+        waiting = []
+        for i, r in enumerate(self.records):
+            txid = r.path2[-20:-4] if r.op == RENAME else ''
+            if '/ltx/0/' in r.path2 and txid in txids and r.error == 0:
+                waiting.append(txids[txid])
+            if r.op == SYNC and r.path.endswith('/ltx/0'):
+                acks += [(i + 1, v) for v in waiting]
+                waiting = []
+        return sorted(acks)
+
+    def step_of(self, i):
+        start = self.records[i].end
+        return [s for s in self.notes['steps'] if s[0] < start][-1]
+
+    def chosen(self, only, quick):
+        wanted = {}
+        for i, r in enumerate(self.records):
+            if r.k != 0 and r.error == 0:
+                wanted[i] = VARIANTS
+        if only:
+            k, variant = only.split(':')
+            return {int(k): (variant,)}
+        if quick:
+            rnd = random.Random(self.seed)
+            some = [(i, v) for i in wanted for v in VARIANTS]
+            rnd.shuffle(some)
+            wanted = {}
+            for i, v in some:
+                wanted.setdefault(i, []).append(v)
+            self.order = some
+        return wanted
+
+    def crash_at(self, model, i, variant, acked):
+        rnd = random.Random('%d %d %s' % (self.seed, i, variant))
+        kind, _, db = variant.partition('+')
+        files, nodes = model.tree(kind, db == 'db', rnd)
+        crash = Crash(self, i, variant, files, nodes, self.step_of(i), acked)
+        key = (acked, crash.kind, crash.clock, frozenset(
+            (p, d if d is None else digest(d)) for p, d in files.items()))
+        return crash if self.is_new(key) else None
+
+    def crashes(self, wanted):
+        """In the order of the calls."""
+        model, acked, acks = Model(self.notes['base']), -1, list(self.acks)
+        model.load_from = None
+        for path in (self.initial,):
+            model.base = path
+            model.load(path)
+            model.base = self.notes['base']
+        for i, r in enumerate(self.records):
+            model.apply(r)
+            while acks and acks[0][0] <= i + 1:
+                acked = max(acked, acks.pop(0)[1])
+            for variant in wanted.get(i, ()):
+                crash = self.crash_at(model, i, variant, acked)
+                if crash is None:
+                    self.same += 1
+                else:
+                    yield crash
+
+    def one(self, crash, keep):
+        with self.lock:
+            self.number += 1
+            base = os.path.join(self.work, 'w%07d' % self.number)
+        try:
+            crash.build(base)
+            crash.check()
+        except Exception as e:  # a defect of the harness is one as well
+            r = self.records[crash.k]
+            why = str(e) if isinstance(e, Failure) else repr(e)
+            with self.lock:
+                self.failures.append((crash.k, crash.variant, '%s %s %s' % (
+                    crash.kind, OPS[r.op], os.path.relpath(
+                        r.path2 or r.path, self.notes['base'])), why))
+        if not keep:
+            shutil.rmtree(base, ignore_errors=True)
+        with self.lock:
+            self.done += 1
+
+    def run(self, only=None, quick=False, keep=False):
+        self.new_digest = self.newest_at_restore()
+        crashes = list(self.crashes(self.chosen(only, quick))) if quick \
+            else self.crashes(self.chosen(only, quick))
+        if quick:
+            random.Random(self.seed).shuffle(crashes)
+        slots = threading.Semaphore(2 * WORKERS)
+        with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+            for crash in crashes:
+                if self.until and time.monotonic() > self.until:
+                    break
+                slots.acquire()
+                pool.submit(self.one, crash, keep).add_done_callback(
+                    lambda _: slots.release())
+        if not keep:
+            shutil.rmtree(self.work, ignore_errors=True)
+
+    def newest_at_restore(self):
+        """What both restores of the life gave."""
+        return self.notes['restored']
+
+
+def report(replay, keep_dir):
+    for k, variant, where, why in sorted(replay.failures)[:20]:
+        print('FAILED at %d (%s), %s: %s' % (k, where, variant, why))
+        print('    replay: python3 %s -journal %s -only %d:%s -keep' % (
+            os.path.abspath(__file__), keep_dir, k, variant))
+    if len(replay.failures) > 20:
+        print('and %d more' % (len(replay.failures) - 20))
+    print('%s: seed %d, %d calls, %d crashes tried, %d equal to one of them, '
+          '%d failed' % ('FAILED' if replay.failures else 'ok', replay.seed,
+                         replay.counted, replay.done, replay.same,
+                         len(replay.failures)))
+
+
+class RecordedLife(Life):
+    """Keeps what was there first, and what was restored."""
+
+    def old_output(self):
+        super().old_output()
+        shutil.copytree(self.base, os.path.join(self.dir, 'initial'))
+
+    def save(self):
+        super().save()
+        path = os.path.join(self.dir, 'notes')
+        with open(path) as f:
+            notes = json.load(f)
+        with open(self.out + '/new.db', 'rb') as f:
+            notes['restored'] = digest(f.read())
+        with open(path, 'w') as f:
+            json.dump(notes, f)
+
+
+def main():
+    if sys.argv[1:2] == ['app']:
+        return app_main(*sys.argv[2:])
+    p = argparse.ArgumentParser()
+    for flag in ('-quick', '-normal', '-keep', '-blind'):
+        p.add_argument(flag, action='store_true')
+    p.add_argument('-seed', type=int, default=int(time.time()))
+    p.add_argument('-journal')
+    p.add_argument('-only')
+    a = p.parse_args()
+    print('seed %d' % a.seed, flush=True)
+    start = time.monotonic()
+    directory = a.journal or tempfile.mkdtemp(prefix='litestream-life.')
+    bad = True
+    try:
+        shim = build_shim(directory)
+        if not a.journal:
+            RecordedLife(directory, shim, a.seed, a.quick,
+                         'NORMAL' if a.normal else 'FULL', a.blind).live()
+        replay = Replay(directory, shim,
+                        time.monotonic() + QUICK_S if a.quick else None)
+        print('life: %.1f s' % (time.monotonic() - start), flush=True)
+        replay.run(a.only, a.quick, a.keep)
+        report(replay, directory)
+        if a.keep:
+            print('kept: %s %s' % (directory, replay.work))
+        bad = bool(replay.failures)
+    except Failure as e:
+        print('FAILED: seed %d: %s' % (a.seed, e))
+    finally:
+        if not (a.journal or a.keep or bad):
+            shutil.rmtree(directory, ignore_errors=True)
+    return bad
+
+
+if __name__ == '__main__':
+    sys.exit(main())
