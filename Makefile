@@ -9,25 +9,31 @@ CC = cc
 CFLAGS = -O2 -g
 CPPFLAGS =
 LDFLAGS =
-LDLIBS = -lsqlite3 -lxxhash -llz4 -lm -lpthread
+LDLIBS = -lsqlite3 -lxxhash -llz4 -lyaml -lm -lpthread
 JOBS = 2
 
 # What the sources need whatever the user's flags are.
 STD = -std=c11 -D_POSIX_C_SOURCE=200809L -D_FILE_OFFSET_BITS=64 -pthread
 
-OBJ = audit.o capture.o checkpoint.o cmd.o cmd_prune.o cmd_replicate.o \
-	cmd_restore.o compact.o crc64.o db.o disk.o emit.o exec.o image.o \
+OBJ = cmd_config.o config.o keys.o node.o scan.o \
+	check.o cmd_verify.o compare.o findings.o output.o points.o \
+	progress.o unlz4.o v3.o verify.o \
+	audit.o capture.o checkpoint.o cmd.o cmd_prune.o cmd_replicate.o \
+	cmd_restore.o compact.o crc64.o db.o disk.o emit.o exec.o image.o intact.o \
 	job.o levels.o ltx.o merge.o opt.o pages.o pair.o pass.o plan.o \
 	replicate.o restore.o resume.o retain.o snapshot.o store.o trouble.o upkeep.o util.o \
 	wal.o watch.o
 TEST_OBJ = litestream-test.o test_load.o test_run.o test_shrink.o test_sql.o \
 	test_validate.o opt.o util.o
-HDR = audit.h be.h capture.h checkpoint.h cmd.h cmd_prune.h cmd_replicate.h \
-	cmd_restore.h compact.h crc64.h db.h disk.h emit.h exec.h image.h \
+HDR = cmd_config.h config.h keys.h node.h scan.h \
+	check.h cmd_verify.h compare.h findings.h output.h points.h \
+	progress.h unlz4.h v3.h verify.h \
+	audit.h be.h capture.h checkpoint.h cmd.h cmd_prune.h cmd_replicate.h \
+	cmd_restore.h compact.h crc64.h db.h disk.h emit.h exec.h image.h intact.h \
 	job.h levels.h ltx.h merge.h opt.h pages.h pair.h pass.h plan.h \
 	replicate.h restore.h resume.h retain.h snapshot.h store.h \
 	test_cmds.h trouble.h upkeep.h util.h wal.h watch.h
-UNIT = tests/bin/unit-compact tests/bin/unit-ltx tests/bin/unit-plan \
+UNIT = tests/bin/unit-config tests/bin/unit-compact tests/bin/unit-ltx tests/bin/unit-plan \
 	tests/bin/unit-restore
 LINK = $(CC) $(STD) -I. $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@
 
@@ -56,6 +62,7 @@ $(UNIT): $(OBJ)
 
 tests/bin/unit-ltx: tests/unit-ltx.c
 tests/bin/unit-compact: tests/unit-compact.c
+tests/bin/unit-config: tests/unit-config.c
 tests/bin/unit-plan: tests/unit-plan.c
 tests/bin/unit-restore: tests/unit-restore.c
 
@@ -83,12 +90,13 @@ install: all
 	install -m 755 litestream litestream-test $(DESTDIR)$(BINDIR)
 	install -m 644 man/litestream.1 man/litestream-test.1 \
 		$(DESTDIR)$(MANDIR)/man1
-	install -m 644 man/ltx.5 $(DESTDIR)$(MANDIR)/man5
+	install -m 644 man/litestream.5 man/ltx.5 $(DESTDIR)$(MANDIR)/man5
 
 uninstall:
 	rm -f $(DESTDIR)$(BINDIR)/litestream $(DESTDIR)$(BINDIR)/litestream-test \
 		$(DESTDIR)$(MANDIR)/man1/litestream.1 \
 		$(DESTDIR)$(MANDIR)/man1/litestream-test.1 \
+		$(DESTDIR)$(MANDIR)/man5/litestream.5 \
 		$(DESTDIR)$(MANDIR)/man5/ltx.5
 
 clean:

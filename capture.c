@@ -166,10 +166,12 @@ complete(struct capture *c, struct batch *b)
 }
 
 static int
-read_entry(struct capture *c, struct wal *w, const struct wal_map_entry *f,
+read_entry(struct capture *c, struct wal *w, const struct batch *b, size_t i,
     uint8_t *page, struct err *e)
 {
-	return f->frame != 0 ? wal_read_page(w, f->frame, page, e) :
+	const struct wal_map_entry *f = &b->map.entry[i];
+
+	return f->frame != 0 ? wal_read_page(w, &b->end, f, page, e) :
 	    db_read_page(c->db, f->pgno, page, e);
 }
 
@@ -188,7 +190,7 @@ publish_batch(struct capture *c, const struct batch *b, struct wal *w,
 		if (bytes != NULL)
 			page = bytes + i * page_size(c);
 		else
-			rc = read_entry(c, w, &b->map.entry[i], page, e);
+			rc = read_entry(c, w, b, i, page, e);
 		if (rc == 0)
 			rc = emit_page(&f, b->map.entry[i].pgno, page, e);
 	}
@@ -587,13 +589,21 @@ capture_pass(struct capture *c, bool *found, struct err *e)
 		if (db_pin(c->db, e) != 0)
 			return -1;
 	}
+	if (intact_broken(&c->intact, c->db, c->db_path)) {
+		log_line(LOG_WARN, "database file was overwritten, comparing",
+		    "path", c->db_path, NULL);
+		capture_give_up(c, "database file was overwritten");
+	}
+	c->intact.known = false;
 	for (tries = 0; tries < INDEX_TRIES; tries++) {
 		if (c->doubt && (*found = true, capture_diff(c, e) != 0))
 			return -1;
 		if (db_is_wal(c->db) && append(c, found, e) < 0)
 			return -1;
-		if (!c->doubt && (rc = capture_move_pin(c, found, e)) <= 0)
+		if (!c->doubt && (rc = capture_move_pin(c, found, e)) <= 0) {
+			intact_note(&c->intact, c->db, c->db_path);
 			return rc;
+		}
 	}
 	return err_set(e, ERR_BUSY, "%s: the wal-index cannot be read",
 	    c->db_path);
@@ -613,8 +623,8 @@ load_tail(struct capture *c, const struct wal_index *x,
 	complete(c, b);
 	t->bytes = xmalloc(b->map.n * page_size(c));
 	for (i = 0; i < b->map.n; i++)
-		if (read_entry(c, w, &b->map.entry[i],
-		    t->bytes + i * page_size(c), e) != 0)
+		if (read_entry(c, w, b, i, t->bytes + i * page_size(c),
+		    e) != 0)
 			return -1;
 	return 1;
 }

@@ -13,6 +13,7 @@
 #include "db.h"
 #include "disk.h"
 #include "emit.h"
+#include "intact.h"
 #include "util.h"
 #include "wal.h"
 
@@ -27,6 +28,7 @@ struct capture {
 	const char *reason;	/* why, for the log */
 
 	/* Kept by capture.c. */
+	struct intact intact;	/* as of the end of the last pass */
 	struct wal_pos pos;	/* consumed; at or ahead of the table's */
 	struct capture_tail *tail;	/* consumed, not yet published */
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* What all commands share: how they fail, and how they end. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -55,6 +56,16 @@ cmd_usage(const char *hint, const char *fmt, ...)
 	if (hint != NULL)
 		err_hint(&e, "%s", hint);
 	return cmd_fail(&e);
+}
+
+void
+cmd_fingerprint(char buf[CMD_FINGERPRINT_SIZE], uint32_t salt,
+    uint64_t fingerprint)
+{
+	buf[0] = '\0';
+	if (salt != 0)
+		snprintf(buf, CMD_FINGERPRINT_SIZE, "%08" PRIx32 "-%016" PRIx64,
+		    salt, fingerprint);
 }
 
 int

@@ -22,6 +22,11 @@ int	cmd_fail(const struct err *e);
 /* The same for a wrong command line; hint may be NULL. */
 int	cmd_usage(const char *hint, const char *fmt, ...)
 	    __attribute__((format(printf, 2, 3)));
+/* As restore and verify print it, for comparison: salt and fingerprint, or ""
+ * where it is not known (salt 0). */
+#define CMD_FINGERPRINT_SIZE 26
+void	cmd_fingerprint(char buf[CMD_FINGERPRINT_SIZE], uint32_t salt,
+	    uint64_t fingerprint);
 /* status, unless what was printed did not arrive. */
 int	cmd_check_stdout(int status);
 

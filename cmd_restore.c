@@ -11,9 +11,11 @@
 #include "cmd.h"
 #include "cmd_restore.h"
 #include "opt.h"
+#include "points.h"
 #include "restore.h"
 #include "store.h"
 #include "util.h"
+#include "v3.h"
 
 #define DEFAULT_CONFIG "/etc/litestream.yml"
 #define DEFAULT_PARALLELISM 8
@@ -48,8 +50,9 @@ static const char ltx_help[] =
 "usage: litestream ltx [flags] REPLICA_URL\n"
 "       litestream ltx [flags] DB_PATH\n"
 "\n"
-"Lists the files of a replica.\n"
+"Lists the files of a replica, or what can be restored from it.\n"
 "\n"
+"  -points                the restore points that have a plan\n"
 "  -level LEVEL           0 to 9, or \"all\" (default 0)\n"
 "  -json                  print JSON\n"
 "  -config PATH           configuration file\n"
@@ -247,12 +250,16 @@ static void
 print_result(const struct restore_args *a, const struct restore_result *res,
     const char *check, int64_t took_ms)
 {
+	char fingerprint[CMD_FINGERPRINT_SIZE];
+
+	cmd_fingerprint(fingerprint, res->salt, res->fingerprint);
 	puts("{");
 	print_json_pair("db_path", a->out);
 	print_json_pair("replica", "file");
-	print_json_pair("txid", TXID(res->txid));
+	print_json_pair("txid", res->txid != 0 ? TXID(res->txid) : "");
 	printf("  \"duration_ms\": %" PRId64 ",\n  \"integrity_check\": "
-	    "\"%s\"\n}\n", took_ms, check);
+	    "\"%s\",\n  \"fingerprint\": \"%s\"\n}\n", took_ms, check,
+	    fingerprint);
 }
 
 /* Flags that cannot be, or cannot be together. */
@@ -288,6 +295,7 @@ check_flags(const struct restore_flags *f, struct restore_args *a,
 static bool
 nothing_there(const char *root)
 {
+	struct v3_choice c;
 	struct store_list l;
 	struct err ignored;
 	bool none;
@@ -295,6 +303,10 @@ nothing_there(const char *root)
 	if (store_list(root, -1, &l, &ignored) != 0)
 		return false;
 	none = l.n == 0;
+	if (none && v3_choose(root, &l, false, 0, &c, &ignored) != 0) {
+		v3_free(&c);
+		none = false;
+	}
 	store_list_free(&l);
 	return none;
 }
@@ -441,9 +453,75 @@ print_list_json(const struct store_list *l)
 	puts("]");
 }
 
+/* One restore point as JSON. */
+static void
+print_json_point(const struct point *p)
+{
+	char when[TEXT_SIZE];
+	const char *sep = "";
+	int i;
+
+	printf("  {\n    \"txid\": \"%s\",\n    \"timestamp\": \"%s\",\n"
+	    "    \"by_time\": %s,\n    \"levels\": [", TXID(p->txid),
+	    time_text(when, p->timestamp_ms, true),
+	    p->by_time ? "true" : "false");
+	for (i = 0; i < STORE_LEVELS; i++) {
+		if ((p->levels & 1u << i) == 0)
+			continue;
+		printf("%s%d", sep, i);
+		sep = ", ";
+	}
+	printf("]\n  }");
+}
+
+static void
+print_point(const struct point *p)
+{
+	char when[TEXT_SIZE];
+	int i;
+
+	print_padded(TXID(p->txid), strlen(TXID(0)));
+	printf("%s  ", time_text(when, p->timestamp_ms, true));
+	for (i = 0; i < STORE_LEVELS; i++)
+		if ((p->levels & 1u << i) != 0)
+			printf("%d", i);
+	puts(p->by_time ? "" : "  only by -txid: the clock was set");
+}
+
+/* What can be restored, and how much of what is there cannot. */
+static void
+print_points(const struct store_list *l, bool json)
+{
+	size_t i, n, lost = 0, shown = 0;
+	struct point *p;
+
+	points_make(l, &p, &n);
+	if (json)
+		fputs("[", stdout);
+	else
+		puts("txid              timestamp                 levels");
+	for (i = 0; i < n; i++) {
+		if (!p[i].restorable) {
+			lost++;
+			continue;
+		}
+		if (json) {
+			puts(shown++ > 0 ? "," : "");
+			print_json_point(&p[i]);
+		} else
+			print_point(&p[i]);
+	}
+	if (json)
+		puts(shown > 0 ? "\n]" : "]");
+	if (lost > 0)
+		log_line(LOG_WARN, "files without a chain that leads to them",
+		    "points", I64(lost), NULL);
+	free(p);
+}
+
 static int
-list_replica(const char *operand, const char *config, int level, bool json,
-    struct err *e)
+list_replica(const char *operand, const char *config, int level, bool points,
+    bool json, struct err *e)
 {
 	struct store_list l;
 	char *root;
@@ -452,11 +530,13 @@ list_replica(const char *operand, const char *config, int level, bool json,
 	root = replica_of(operand, config, e);
 	if (root == NULL)
 		return -1;
-	rc = store_list(root, level, &l, e);
+	rc = store_list(root, points ? ALL_LEVELS : level, &l, e);
 	free(root);
 	if (rc != 0)
 		return -1;
-	if (json)
+	if (points)
+		print_points(&l, json);
+	else if (json)
 		print_list_json(&l);
 	else
 		print_table(&l, NULL, l.n);
@@ -468,9 +548,10 @@ int
 cmd_ltx(int argc, char **argv)
 {
 	const char *config = NULL, *level_text = "0";
-	bool json = false, no_expand = false;
+	bool json = false, no_expand = false, points = false;
 	const struct opt opts[] = {
 		{ "level", OPT_STRING, &level_text },
+		{ "points", OPT_BOOL, &points },
 		{ "json", OPT_BOOL, &json },
 		{ "config", OPT_STRING, &config },
 		{ "no-expand-env", OPT_BOOL, &no_expand },
@@ -488,13 +569,14 @@ cmd_ltx(int argc, char **argv)
 		err_hint(&e, "litestream ltx -h");
 		return cmd_fail(&e);
 	}
+	log_to_stderr();
 	if (argc == at)
 		return cmd_usage("litestream ltx file:///path/to/replica",
 		    "database path or replica URL required");
 	if (argc - at > 1)
 		return cmd_usage("litestream ltx -h; flags stand before the "
 		    "operand", "too many arguments");
-	if (list_replica(argv[at], config, level, json, &e) != 0)
+	if (list_replica(argv[at], config, level, points, json, &e) != 0)
 		return cmd_fail(&e);
 	return cmd_check_stdout(CMD_OK);
 }

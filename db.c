@@ -21,6 +21,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -33,8 +34,12 @@
 #define CONNECTIONS 3
 #define LOCKER 2		/* the connection that takes the write lock */
 #define SHM_REGION 32768
+#define INDEX_LOOKS 1000
 #define PIN_TRIES 1000		/* a millisecond apart */
 #define SQLITE_HEADER_SIZE 100
+#define HEADER_READ_VERSION 19
+#define WAL_VERSION 2
+#define OPEN_BUSY_MS 2000	/* patience while opening; none after */
 
 struct db {
 	char *given;		/* as the caller names it, maybe a link */
@@ -180,7 +185,7 @@ open_all(struct db *db, struct err *e)
 		if (rc != SQLITE_OK)
 			return fail(db->c[i], rc, db->given, "open", e);
 		sqlite3_extended_result_codes(db->c[i], 1);
-		sqlite3_busy_timeout(db->c[i], 0);
+		sqlite3_busy_timeout(db->c[i], OPEN_BUSY_MS);
 	}
 	path = sqlite3_db_filename(db->c[0], "main");
 	db->wal_path = xasprintf("%s-wal", path);
@@ -258,6 +263,8 @@ db_open(struct db **out, const char *path, struct err *e)
 		err_set(e, ERR_SYSTEM, "%s: SQLite gives no file", path);
 		goto bad;
 	}
+	for (i = 0; i < CONNECTIONS; i++)
+		sqlite3_busy_timeout(db->c[i], 0);
 	*out = db;
 	return 0;
 bad:
@@ -371,6 +378,24 @@ begin(sqlite3 *c)
 	return rc;
 }
 
+static void
+end(struct db *db, int i)
+{
+	if (db->pinned[i])
+		run(db->c[i], "ROLLBACK");
+	db->pinned[i] = false;
+}
+
+/* Under a read transaction: by the read version in the header. */
+static bool
+became_wal(struct db *db)
+{
+	uint8_t version = 0;
+
+	return db->file->pMethods->xRead(db->file, &version, 1,
+	    HEADER_READ_VERSION) != SQLITE_OK || version == WAL_VERSION;
+}
+
 int
 db_pin(struct db *db, struct err *e)
 {
@@ -387,6 +412,11 @@ db_pin(struct db *db, struct err *e)
 	if (rc != SQLITE_OK)
 		return fail(db->c[i], rc, db->given, "begin", e);
 	db->pinned[i] = true;
+	if (!db->is_wal && became_wal(db)) {
+		end(db, i);
+		return err_set(e, ERR_BUSY, "%s: was switched to WAL mode "
+		    "meanwhile", db->given);
+	}
 	if (db->is_wal && !db->sidecars_known)
 		db->sidecars_known = disk_stat(db->wal_path, &db->wal_self,
 		    e) == 0 && disk_stat(db->shm_path, &db->shm_self, e) == 0;
@@ -397,14 +427,6 @@ bool
 db_is_pinned(const struct db *db)
 {
 	return db->pinned[0] || db->pinned[1];
-}
-
-static void
-end(struct db *db, int i)
-{
-	if (db->pinned[i])
-		run(db->c[i], "ROLLBACK");
-	db->pinned[i] = false;
 }
 
 void
@@ -429,20 +451,43 @@ db_unpin_all(struct db *db)
 	end(db, 1);
 }
 
+/*
+ * Two equal looks: a writer that restarts the WAL sets the header, and then the
+ * counters of checkpoints, and we must not see one without the other.
+ */
+static bool
+copy_index(const volatile uint8_t *shm, uint8_t *copy)
+{
+	uint8_t again[WAL_INDEX_SIZE];
+	int i, tries;
+
+	for (tries = 0; tries < INDEX_LOOKS; tries++) {
+		for (i = 0; i < WAL_INDEX_SIZE; i++)
+			copy[i] = shm[i];
+		atomic_thread_fence(memory_order_seq_cst);
+		for (i = 0; i < WAL_INDEX_SIZE; i++)
+			again[i] = shm[i];
+		if (memcmp(copy, again, WAL_INDEX_LOCKS) == 0 &&
+		    memcmp(copy + WAL_INDEX_LOCKS_END,
+		    again + WAL_INDEX_LOCKS_END, WAL_INDEX_SIZE -
+		    WAL_INDEX_LOCKS_END) == 0)
+			return true;
+	}
+	return false;
+}
+
 int
 db_index(struct db *db, struct wal_index *x, struct err *e)
 {
 	void volatile *shm = NULL;
 	uint8_t copy[WAL_INDEX_SIZE];
-	int rc, i;
+	int rc;
 
 	rc = db->file->pMethods->xShmMap(db->file, 0, SHM_REGION, 0, &shm);
 	if ((rc != SQLITE_OK && (rc & 0xff) != SQLITE_READONLY) ||
 	    shm == NULL)
 		return fail(NULL, rc, db->shm_path, "map", e);
-	for (i = 0; i < WAL_INDEX_SIZE; i++)
-		copy[i] = ((uint8_t volatile *)shm)[i];
-	if (!wal_index_parse(copy, x))
+	if (!copy_index(shm, copy) || !wal_index_parse(copy, x))
 		return 0;
 	/* Recovered from an empty WAL, the index has no page size yet. */
 	if (x->mx_frame > 0 && x->page_size != db->page_size)
@@ -561,26 +606,90 @@ db_write_unlock(struct db *db)
 	run(db->c[LOCKER], "ROLLBACK");
 }
 
+struct db_check {
+	char *path;
+	sqlite3 *c;
+};
+
+int
+db_check_open(struct db_check **out, const char *path, struct err *e)
+{
+	struct db_check *k = xcalloc(1, sizeof *k);
+
+	k->path = xstrdup(path);
+	if (sqlite3_open_v2(path, &k->c, SQLITE_OPEN_READWRITE |
+	    SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
+		err_set(e, ERR_SYSTEM, "%s: open: %s", path,
+		    sqlite3_errmsg(k->c));
+		db_check_free(k);
+		return -1;
+	}
+	*out = k;
+	return 0;
+}
+
+int
+db_check_run(struct db_check *k, bool full, struct err *e)
+{
+	char *text = NULL;
+	int rc;
+
+	rc = query(k->c, full ? "PRAGMA integrity_check(1)" :
+	    "PRAGMA quick_check(1)", NULL, &text);
+	if (rc != SQLITE_OK)
+		err_set(e, ERR_DAMAGED, "%s: integrity check failed: %s",
+		    k->path, sqlite3_errmsg(k->c));
+	else if (strcmp(text, "ok") != 0)
+		rc = err_set(e, ERR_DAMAGED,
+		    "%s: integrity check failed: %s", k->path, text);
+	free(text);
+	return rc == SQLITE_OK ? 0 : -1;
+}
+
+void
+db_check_free(struct db_check *k)
+{
+	if (k == NULL)
+		return;
+	sqlite3_close(k->c);
+	free(k->path);
+	free(k);
+}
+
 int
 db_check_file(const char *path, bool full, struct err *e)
 {
-	sqlite3 *c = NULL;
-	char *text = NULL;
+	struct db_check *k = NULL;
 	int rc;
+
+	rc = db_check_open(&k, path, e);
+	if (rc == 0)
+		rc = db_check_run(k, full, e);
+	db_check_free(k);
+	return rc;
+}
+
+int
+db_apply_wal(const char *path, uint32_t frames, struct err *e)
+{
+	int n = 0, copied = 0, rc;
+	sqlite3 *c = NULL;
 
 	rc = sqlite3_open_v2(path, &c, SQLITE_OPEN_READWRITE |
 	    SQLITE_OPEN_NOMUTEX, NULL);
 	if (rc == SQLITE_OK)
-		rc = query(c, full ? "PRAGMA integrity_check(1)" :
-		    "PRAGMA quick_check(1)", NULL, &text);
-	if (rc != SQLITE_OK)
-		err_set(e, ERR_DAMAGED, "%s: integrity check failed: %s",
-		    path, sqlite3_errmsg(c));
-	else if (strcmp(text, "ok") != 0)
-		rc = err_set(e, ERR_DAMAGED,
-		    "%s: integrity check failed: %s", path, text);
-	free(text);
-	sqlite3_close(c);
+		rc = query(c, "PRAGMA schema_version", NULL, NULL);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_wal_checkpoint_v2(c, "main",
+		    SQLITE_CHECKPOINT_PASSIVE, &n, &copied);
+	if (rc == SQLITE_OK && (n < 0 || (uint32_t)n != frames || copied != n))
+		rc = err_set(e, ERR_DAMAGED, "%s-wal: %d of %lu frames could "
+		    "be applied", path, copied < 0 ? 0 : copied,
+		    (unsigned long)frames);
+	else if (rc != SQLITE_OK)
+		err_set(e, ERR_DAMAGED, "%s: cannot apply its WAL: %s", path,
+		    sqlite3_errmsg(c));
+	sqlite3_close(c);	/* removes the WAL */
 	return rc == SQLITE_OK ? 0 : -1;
 }
 

@@ -79,6 +79,18 @@ void	db_write_unlock(struct db *db);
 /* "ok" from PRAGMA quick_check or integrity_check of a closed database file;
  * ERR_DAMAGED with the first complaint.  Leaves no -wal or -shm. */
 int	db_check_file(const char *path, bool full, struct err *e);
+/*
+ * The same in steps, for a file that loses its name: opened while it is still
+ * empty, then unlinked, then written, in rollback mode, through another
+ * descriptor.
+ */
+struct db_check;
+int	db_check_open(struct db_check **k, const char *path, struct err *e);
+int	db_check_run(struct db_check *k, bool full, struct err *e);
+void	db_check_free(struct db_check *k);
+/* Has SQLite play all frames of the WAL beside a database that nobody uses into
+ * it, and remove it.  ERR_DAMAGED, also if it takes another number of them. */
+int	db_apply_wal(const char *path, uint32_t frames, struct err *e);
 /* The version of SQLite in use, and whether it has the WAL-reset bug
  * (3.7.0 to 3.51.2 but for 3.44.6.. and 3.50.7..). */
 const char *db_sqlite_version(void);

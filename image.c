@@ -134,8 +134,8 @@ image_next(struct image *m, uint32_t *pgno, uint8_t *page, struct err *e)
 	while (m->at < m->map.n && m->map.entry[m->at].pgno < p)
 		m->at++;
 	if (m->at < m->map.n && m->map.entry[m->at].pgno == p)
-		rc = wal_read_page(m->wal, m->map.entry[m->at].frame, page,
-		    e);
+		rc = wal_read_page(m->wal, &m->end, &m->map.entry[m->at],
+		    page, e);
 	else
 		rc = db_read_page(m->db, p, page, e);
 	m->next = p + 1;

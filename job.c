@@ -176,12 +176,21 @@ open_pair(struct job *j, struct err *e)
 	return 0;
 }
 
+/* Whether the time for stopping, which begins with the first call, is up. */
+static bool
+out_of_time(struct job *j, int64_t *until)
+{
+	if (*until == 0)
+		*until = time_mono_ms() + j->cf.stop_timeout_ms;
+	return time_mono_ms() >= *until || atomic_load(&j->cancel);
+}
+
 /* Opens, with patience; 0, or -1 with why it ends here. */
 static int
 open_up(struct job *j, struct err *e)
 {
 	struct upkeep *u = &j->upkeep;
-	int64_t start, now;
+	int64_t start, now, until = 0;
 	bool names;
 
 	do {
@@ -196,6 +205,8 @@ open_up(struct job *j, struct err *e)
 		pair_close(&j->pair);
 		if (no_database(j, e)) {
 			await(j, e);
+			if (stopping(j))
+				break;
 			continue;
 		}
 		if (hopeless(j, e))
@@ -203,7 +214,9 @@ open_up(struct job *j, struct err *e)
 		now = time_mono_ms();
 		rest(j, now + trouble_met(&u->trouble, j->cf.pair.db_path, e,
 		    now - start), &names);
-	} while (!stopping(j));
+		if (stopping(j))
+			sleep_ms(STOP_RETRY_MS);
+	} while (!stopping(j) || !out_of_time(j, &until));
 	if (u->trouble.e.kind == ERR_NONE)	/* only waiting */
 		return err_set(e, ERR_NONE, "no database");
 	return err_set(e, ERR_BUSY, "%s: not replicated: %.900s",
@@ -212,14 +225,15 @@ open_up(struct job *j, struct err *e)
 
 /*
  * The end: what was committed before the signal is published.  A new pin is
- * begun first, so that SQLite recovers an index that a dead writer left.
+ * begun first, so that SQLite recovers an index that a dead writer left. 0;
+ * 1: to be opened anew, and then finished; -1.
  */
 static int
 finish(struct job *j, struct err *e)
 {
-	int64_t until = time_mono_ms() + j->cf.stop_timeout_ms;
 	struct capture *c = &j->pair.c;
-	bool found, complete;
+	int64_t until = 0;
+	bool found;
 	int rc;
 
 	for (;;) {
@@ -227,20 +241,22 @@ finish(struct job *j, struct err *e)
 		if (rc == 0)
 			db_unpin_new(c->db);
 		if (rc == 0)
-			rc = upkeep_root(&j->upkeep, e) != 0 ? -1 :
-			    capture_pass(c, &found, e);
-		if (rc == 0 || time_mono_ms() >= until ||
-		    atomic_load(&j->cancel))
+			rc = db_has_moved(c->db) ? 1 :
+			    upkeep_root(&j->upkeep, e);
+		if (rc == 0)
+			rc = capture_pass(c, &found, e);
+		if (rc >= 0 || out_of_time(j, &until))
 			break;
 		sleep_ms(STOP_RETRY_MS);
 	}
 	if (rc != 0)
-		return -1;
-	if (checkpoint_free(c, &complete, e) != 0 ||
-	    checkpoint_truncate(c, &complete, e) != 0)
+		return rc;
+	if (checkpoint_free(c, &found, e) != 0 ||
+	    checkpoint_truncate(c, &found, e) != 0)
 		log_line(LOG_WARN, "no checkpoint at the end", "path",
 		    j->cf.pair.db_path, "error", e->text, NULL);
 	pair_save(&j->pair);
+	e->kind = ERR_NONE;
 	return 0;
 }
 
@@ -252,11 +268,8 @@ run(void *arg)
 
 	e.kind = ERR_NONE;
 	while (open_up(j, &e) == 0) {
-		if (serve(j)) {
-			if (finish(j, &e) == 0)
-				e.kind = ERR_NONE;
+		if (serve(j) && finish(j, &e) <= 0)
 			break;
-		}
 		log_line(LOG_INFO, "opening again", "path",
 		    j->cf.pair.db_path, NULL);
 		pair_close(&j->pair);

@@ -23,7 +23,7 @@ struct levels_entry {
 	struct compact c;
 	char *root, *db;
 	int64_t due_ms;		/* since boot; NEVER */
-	bool suspended, rebase;
+	bool suspended, rebase, noted;
 	struct err error;
 };
 
@@ -107,10 +107,13 @@ run(void *arg)
 			continue;
 		}
 		l->busy = n;
+		n->noted = false;
 		pthread_mutex_unlock(&l->mutex);
 		work(n);
 		pthread_mutex_lock(&l->mutex);
 		l->busy = NULL;
+		if (n->noted && n->due_ms == NEVER)
+			n->due_ms = 0;
 		pthread_cond_broadcast(&l->cond);
 	}
 	pthread_mutex_unlock(&l->mutex);
@@ -200,7 +203,9 @@ void
 levels_note(struct levels_entry *n)
 {
 	pthread_mutex_lock(&n->l->mutex);
-	if (n->due_ms == NEVER && n->l->busy != n) {
+	if (n->l->busy == n)
+		n->noted = true;	/* perhaps after it has looked */
+	else if (n->due_ms == NEVER) {
 		n->due_ms = 0;
 		pthread_cond_broadcast(&n->l->cond);
 	}
@@ -213,7 +218,7 @@ levels_wants_rebase(struct levels_entry *n, char *why, size_t size)
 	bool wants;
 
 	pthread_mutex_lock(&n->l->mutex);
-	wants = n->rebase && n->l->busy != n;
+	wants = n->l->busy != n && n->rebase;
 	if (wants) {
 		snprintf(why, size, "%s", n->c.why);
 		n->rebase = n->c.need_rebase = false;

@@ -8,9 +8,11 @@ GRAPH
 #include <string.h>
 
 #include "cmd.h"
+#include "cmd_config.h"
 #include "cmd_prune.h"
 #include "cmd_replicate.h"
 #include "cmd_restore.h"
+#include "cmd_verify.h"
 #include "db.h"
 #include "opt.h"
 
@@ -22,7 +24,9 @@ static const char usage[] =
 "  replicate  stream a database into a directory\n"
 "  restore    write a database from a replica\n"
 "  ltx        list the files of a replica\n"
+"  verify     prove that a replica is whole\n"
 "  prune      delete history that is not kept any more\n"
+"  databases  list the databases of the configuration\n"
 "  version    print the version\n"
 "  help       print this\n"
 "\n"
@@ -67,7 +71,9 @@ static const struct {
 	{ "replicate", cmd_replicate },
 	{ "restore", cmd_restore },
 	{ "ltx", cmd_ltx },
+	{ "verify", cmd_verify },
 	{ "prune", cmd_prune },
+	{ "databases", cmd_databases },
 	{ "version", cmd_version },
 	{ "help", cmd_help },
 	{ "-h", cmd_help },

@@ -348,9 +348,12 @@ pair_save(struct pair *p)
 	t->settled = time_wall_ms() - t->db.ctime_ns / 1000000 >=
 	    SETTLED_NS / 1000000;
 	t->clean = complete;
-	if (pages_save(t, p->pages_path, &p->c.em.owner, &e) == 0)
+	if (pages_save(t, p->pages_path, &p->c.em.owner, &e) == 0) {
+		t->clean = false;	/* that was of this moment */
 		return;
+	}
 bad:
+	t->clean = false;
 	log_line(LOG_WARN, "cannot save local state, the next start will "
 	    "compare", "path", p->cf.db_path, "error", e.text, NULL);
 }

@@ -24,6 +24,9 @@
 #include "replicate.h"
 #include "restore.h"
 
+#define BUSY_MS 10000		/* how long -once tries a locked database, */
+#define BUSY_STEP_MS 50		/* and how often */
+
 static volatile sig_atomic_t signals;	/* how many INT and TERM came */
 static volatile sig_atomic_t last_signal, child_signal;
 
@@ -141,11 +144,16 @@ static int
 once(const struct replicate_args *a, const struct job_config *j,
     struct err *e)
 {
+	int64_t until = time_mono_ms() + BUSY_MS;
 	struct pair p;
 	int rc;
 
 	pair_init(&p, &j->pair, NULL);
-	rc = pair_open(&p, true, e);
+	while ((rc = pair_open(&p, true, e)) != 0 && e->kind == ERR_BUSY &&
+	    time_mono_ms() < until) {
+		pair_close(&p);
+		sleep_ms(BUSY_STEP_MS);
+	}
 	if (rc == 0)
 		pair_save(&p);
 	if (rc == 0 && (a->force_snapshot || a->enforce_retention))

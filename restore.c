@@ -21,24 +21,10 @@
  * The output is valid if and only if: all files applied are proven; every page
  * in 1..commit came from one of them (the lock page is zeros); if the newest
  * file knows its salt, the fingerprint over these pages is the one it carries;
- * and, where asked, SQLite's own check of the temporary passes.
- *
- * Publication, over an existing database (-force):
- *	1. OUT.tmp is complete and synced
- *	2. rename OUT-wal, OUT-shm, OUT-journal to NAME.replaced; sync directory
- *	3. rename OUT.tmp to OUT; sync directory
- *	4. remove NAME.replaced
- * A crash before 2 leaves the old database as it was.  Between 2 and 3 the old
- * one is OUT with its NAME.replaced (rename them back), and the new one is
- * OUT.tmp, whole; restoring again finishes the work.  After 3 the new one is
- * in place and the asides are rubbish that the next restore removes.  At no
- * moment does a sidecar of the old database lie beside the new one: SQLite
- * would play its frames into it.  -shm goes with them, since a process that
- * still has the old database open would share it with those of the new one.
- * A failure (not a crash) in 2 or 3 moves the sidecars back.
+ * and, where asked, SQLite's own check of the temporary passes.  Then output.c
+ * puts it in place.
  */
 #include <sys/resource.h>
-#include <sys/stat.h>
 
 #include <errno.h>
 #include <inttypes.h>
@@ -50,30 +36,18 @@
 #include "db.h"
 #include "disk.h"
 #include "ltx.h"
+#include "output.h"
+#include "progress.h"
 #include "restore.h"
+#include "v3.h"
 
-#define WRITE_SIZE (1024 * 1024)
 #define MIN_PAGE_BYTES 16	/* no page takes less in a file */
 #define MAX_LISTINGS 10		/* while files vanish under us */
-#define PROGRESS_PAGES 256	/* between looks at the clock */
-#define PROGRESS_FIRST_MS 1000
-#define PROGRESS_EACH_MS 200
 
 enum outcome {
 	FAILED = -1,	/* *e says why */
 	AGAIN,		/* the list has changed: plan again */
 	DONE
-};
-
-static const char *const sidecars[] = { "-wal", "-journal", "-shm" };
-#define SIDECARS (sizeof(sidecars) / sizeof(sidecars[0]))
-#define SIDECARS_WITH_CONTENT 2	/* the first ones: not -shm */
-
-struct progress {
-	bool on, shown;
-	uint64_t before, total;	/* bytes of the files done, of all */
-	int64_t start_ms, last_ms;
-	unsigned pages;
 };
 
 struct job {
@@ -82,206 +56,13 @@ struct job {
 	struct plan plan;
 	uint64_t target;
 	int *in;		/* descriptors of the plan's files, or -1 */
-	char *tmp;
-	int out;
+	struct output out;
 	/* The image. */
 	uint8_t *have;		/* a bit for each page */
 	uint32_t page_size, commit, lim, done, salt;
 	uint64_t fingerprint, want_fingerprint;
-	/* Contiguous pages on their way to the file. */
-	uint8_t *buf;
-	size_t buf_n;
-	int64_t buf_off;
 	struct progress progress;
 };
-
-/* The output and its sidecars */
-
-static char *
-sidecar(const char *out, size_t i)
-{
-	return xasprintf("%s%s", out, sidecars[i]);
-}
-
-static int
-check_sidecars(const char *out, size_t n, struct err *e)
-{
-	struct stat st;
-	char *path;
-	size_t i;
-	bool there;
-
-	for (i = 0; i < n; i++) {
-		path = sidecar(out, i);
-		there = lstat(path, &st) == 0;
-		if (there) {
-			err_set(e, ERR_USAGE, "cannot restore, SQLite sidecar "
-			    "path already exists: %s. Use -force to overwrite",
-			    path);
-			err_hint(e, "it holds data of an earlier database; "
-			    "move it away, or discard it with -force");
-		}
-		free(path);
-		if (there)
-			return -1;
-	}
-	return 0;
-}
-
-/* Whether the output may be written, in upstream's words. */
-static int
-check_output(const struct restore_args *a, struct err *e)
-{
-	struct stat st;
-
-	if (stat(a->out, &st) != 0) {
-		if (errno == ENOTDIR)
-			return err_sys(e, a->out, "stat");
-		return a->force ? 0 :
-		    check_sidecars(a->out, SIDECARS_WITH_CONTENT, e);
-	}
-	if (S_ISDIR(st.st_mode))
-		return err_set(e, ERR_USAGE, "cannot restore, output path is "
-		    "a directory: %s", a->out);
-	if (!S_ISREG(st.st_mode))
-		return err_set(e, ERR_USAGE, "cannot restore, output path is "
-		    "not a regular file: %s", a->out);
-	if (a->force)
-		return 0;
-	if (st.st_size > 0)
-		return err_set(e, ERR_USAGE, "cannot restore, output path "
-		    "already exists and is not empty: %s. Use -force to "
-		    "overwrite", a->out);
-	return check_sidecars(a->out, SIDECARS, e);
-}
-
-static void
-remove_sidecars(const char *path)
-{
-	struct err ignored;
-	char *s;
-	size_t i;
-
-	for (i = 0; i < SIDECARS; i++) {
-		s = sidecar(path, i);
-		disk_unlink(s, &ignored);
-		free(s);
-	}
-}
-
-/* Sidecars to their asides, or back; those that are not there do not matter. */
-static int
-move_sidecars(const char *out, bool back, struct err *e)
-{
-	struct stat st;
-	char *path, *aside;
-	size_t i;
-	int rc = 0;
-
-	for (i = 0; i < SIDECARS && rc == 0; i++) {
-		path = sidecar(out, i);
-		aside = xasprintf("%s.replaced", path);
-		if (lstat(back ? aside : path, &st) == 0)
-			rc = back ? disk_rename(aside, path, e) :
-			    disk_rename(path, aside, e);
-		free(path);
-		free(aside);
-	}
-	return rc;
-}
-
-static void
-remove_asides(const char *out)
-{
-	struct err ignored;
-	char *path;
-	size_t i;
-
-	for (i = 0; i < SIDECARS; i++) {
-		path = xasprintf("%s%s.replaced", out, sidecars[i]);
-		disk_unlink(path, &ignored);
-		free(path);
-	}
-}
-
-/* Another restore to the same output may have taken the name of ours. */
-static int
-check_tmp(const struct job *j, struct err *e)
-{
-	struct stat ours, there;
-
-	if (fstat(j->out, &ours) != 0 || lstat(j->tmp, &there) != 0)
-		return err_sys(e, j->tmp, "stat");
-	if (ours.st_dev != there.st_dev || ours.st_ino != there.st_ino)
-		return err_set(e, ERR_LOCKED, "%s: taken over by another "
-		    "restore", j->tmp);
-	return 0;
-}
-
-static int
-publish(struct job *j, struct err *e)
-{
-	const char *out = j->a->out;
-	char *dir = path_dir(out);
-	struct err ignored;
-	int rc = -1;
-
-	if (check_output(j->a, e) != 0 || check_tmp(j, e) != 0)
-		goto out;
-	if (j->a->force && (move_sidecars(out, false, e) != 0 ||
-	    disk_sync_dir(dir, e) != 0)) {
-		move_sidecars(out, true, &ignored);
-		goto out;
-	}
-	if (disk_rename(j->tmp, out, e) != 0) {
-		if (j->a->force)
-			move_sidecars(out, true, &ignored);
-		goto out;
-	}
-	free(j->tmp);
-	j->tmp = NULL;
-	if (disk_sync_dir(dir, e) != 0)
-		goto out;
-	if (j->a->force)
-		remove_asides(out);
-	rc = 0;
-out:
-	free(dir);
-	return rc;
-}
-
-/* Progress */
-
-static void
-show_progress(struct progress *g, uint64_t bytes)
-{
-	int64_t now, took;
-	uint64_t rate, done;
-
-	if (!g->on || ++g->pages % PROGRESS_PAGES != 0)
-		return;
-	now = time_mono_ms();
-	took = now - g->start_ms;
-	if (took < PROGRESS_FIRST_MS || now - g->last_ms < PROGRESS_EACH_MS)
-		return;
-	g->last_ms = now;
-	g->shown = true;
-	done = g->before + bytes;
-	rate = done * 1000 / (uint64_t)took;
-	fprintf(stderr, "\r%" PRIu64 " of %" PRIu64 " MB, %" PRIu64
-	    " MB/s, %" PRIu64 " s left   ", done / 1000000,
-	    g->total / 1000000, rate / 1000000,
-	    g->total > done && rate > 0 ? (g->total - done) / rate : 0);
-	fflush(stderr);
-}
-
-static void
-end_progress(struct progress *g)
-{
-	if (g->shown)
-		fputs("\r\033[K", stderr);
-	g->shown = false;
-}
 
 /* The list and the chain */
 
@@ -354,7 +135,7 @@ mark_bad(struct job *j, size_t i, const struct err *why)
 {
 	struct store_file *f = &j->list.file[j->plan.file[i]];
 
-	end_progress(&j->progress);
+	progress_end(&j->progress);
 	log_line(LOG_WARN, "replica file cannot be used", "error", why->text,
 	    NULL);
 	f->bad = true;
@@ -438,16 +219,6 @@ open_files(struct job *j, bool *gone, struct err *e)
 
 /* The image */
 
-static int
-flush(struct job *j, struct err *e)
-{
-	size_t n = j->buf_n;
-
-	j->buf_n = 0;
-	return n == 0 ? 0 :
-	    disk_pwrite(j->out, j->buf, n, j->buf_off, j->tmp, e);
-}
-
 static bool
 is_done(const struct job *j, uint32_t pgno)
 {
@@ -470,13 +241,8 @@ put_page(struct job *j, const struct ltx_page *p, struct err *e)
 {
 	int64_t off = (int64_t)(p->pgno - 1) * j->page_size;
 
-	if ((off != j->buf_off + (int64_t)j->buf_n ||
-	    j->buf_n + j->page_size > WRITE_SIZE) && flush(j, e) != 0)
+	if (output_write(&j->out, p->data, j->page_size, off, e) != 0)
 		return -1;
-	if (j->buf_n == 0)
-		j->buf_off = off;
-	memcpy(j->buf + j->buf_n, p->data, j->page_size);
-	j->buf_n += j->page_size;
 	set_done(j, p->pgno);
 	if (j->salt != 0)
 		j->fingerprint ^= ltx_page_hash(j->salt, p->pgno, p->data,
@@ -548,7 +314,7 @@ apply_file(struct job *j, size_t i, struct err *e)
 			o = FAILED;
 			goto out;
 		}
-		show_progress(&j->progress, ltx_bytes_read(r));
+		progress_show(&j->progress, ltx_bytes_read(r));
 	}
 	if (k == 0) {
 		j->progress.before += ltx_bytes_read(r);
@@ -571,7 +337,6 @@ reset_image(struct job *j)
 	j->have = NULL;
 	j->commit = j->done = 0;
 	j->fingerprint = 0;
-	j->buf_n = 0;
 	j->progress.before = j->progress.total = 0;
 	for (i = 0; i < j->plan.n; i++)
 		j->progress.total += j->list.file[j->plan.file[i]].size;
@@ -579,28 +344,20 @@ reset_image(struct job *j)
 
 /* The temporary, with mode and owner of the newest file of the chain. */
 static int
-create_tmp(struct job *j, struct err *e)
+begin_output(struct job *j, struct err *e)
 {
 	struct disk_owner o;
-	char *path, *dir;
-	int rc = -1;
+	char *path;
+	int rc = 0;
 
 	path = store_path(j->a->root,
 	    &j->list.file[j->plan.file[j->plan.n - 1]]);
-	dir = path_dir(j->a->out);
 	if (disk_owner_of(path, &o, e) != 0) {
-		if (e->kind != ERR_ABSENT)
-			goto out;
+		rc = e->kind == ERR_ABSENT ? 0 : -1;
 		disk_owner_private(&o);
 	}
-	if (disk_mkdirs(dir, &o, e) != 0)
-		goto out;
-	j->out = disk_create(j->tmp, &o, e);
-	rc = j->out < 0 ? -1 : 0;
-out:
 	free(path);
-	free(dir);
-	return rc;
+	return rc == 0 ? output_begin(&j->out, &o, e) : -1;
 }
 
 /* The whole chain, newest first, until every page is there. */
@@ -611,8 +368,7 @@ apply_chain(struct job *j, bool *gone, struct err *e)
 	size_t i;
 
 	reset_image(j);
-	if ((j->out < 0 && create_tmp(j, e) != 0) ||
-	    disk_truncate(j->out, 0, j->tmp, e) != 0)
+	if (begin_output(j, e) != 0)
 		return FAILED;
 	for (i = j->plan.n; i-- > 0 && (j->have == NULL ||
 	    j->done < j->commit);) {
@@ -694,8 +450,8 @@ integrity(struct job *j, struct err *e)
 
 	if (j->a->check == RESTORE_CHECK_NONE)
 		return 0;
-	remove_sidecars(j->tmp);
-	rc = db_check_file(j->tmp, j->a->check == RESTORE_CHECK_FULL, &why);
+	output_clear_sidecars(&j->out);
+	rc = db_check_file(j->out.tmp, j->a->check == RESTORE_CHECK_FULL, &why);
 	if (rc != 0)
 		return err_set(e, why.kind, "post-restore integrity check: %s",
 		    why.text);
@@ -709,63 +465,88 @@ finish(struct job *j, struct restore_result *res, struct err *e)
 	const struct store_file *newest =
 	    &j->list.file[j->plan.file[j->plan.n - 1]];
 
-	if (prove(j, res, e) != 0 || flush(j, e) != 0 ||
-	    disk_truncate(j->out, (int64_t)j->commit * j->page_size, j->tmp,
-	    e) != 0 || disk_sync(j->out, j->tmp, e) != 0)
+	if (prove(j, res, e) != 0 || output_finish(&j->out,
+	    (int64_t)j->commit * j->page_size, e) != 0)
 		return -1;
-	end_progress(&j->progress);
-	if (integrity(j, e) != 0 || publish(j, e) != 0)
+	progress_end(&j->progress);
+	if (integrity(j, e) != 0 || output_publish(&j->out, e) != 0)
 		return -1;
 	res->txid = j->plan.txid;
 	res->timestamp_ms = newest->h.timestamp_ms;
 	res->commit = j->commit;
 	res->page_size = j->page_size;
-	return disk_close(&j->out, j->a->out, e);
+	res->salt = j->salt;
+	res->fingerprint = j->fingerprint;
+	return 0;
+}
+
+/* From files of Litestream 0.3, which have no TXIDs. */
+static int
+restore_v3(struct job *j, const struct v3_choice *c,
+    struct restore_result *res, struct err *e)
+{
+	if (v3_restore(c, &j->out, e) != 0) {
+		if (e->kind == ERR_ABSENT)
+			e->kind = ERR_SYSTEM;
+		return -1;
+	}
+	if (integrity(j, e) != 0 || output_publish(&j->out, e) != 0)
+		return -1;
+	res->timestamp_ms = c->time_ms;
+	return 0;
 }
 
 static void
 abandon(struct job *j)
 {
-	struct err ignored;
-	bool ours = j->out >= 0 && j->tmp != NULL &&
-	    check_tmp(j, &ignored) == 0;
-
-	if (ours)
-		disk_unlink(j->tmp, &ignored);
-	disk_close(&j->out, j->a->out, &ignored);
-	end_progress(&j->progress);
+	progress_end(&j->progress);
 	store_list_free(&j->list);
 	plan_free(&j->plan);
-	free(j->tmp);
+	output_end(&j->out);
 	free(j->have);
-	free(j->buf);
+}
+
+/* From the files in the list. */
+static int
+restore_ltx(struct job *j, struct restore_result *res, struct err *e)
+{
+	int rc;
+
+	if (resolve(j->a, &j->list, &j->target, e) != 0)
+		return -1;
+	if (j->list.first_bad.kind != ERR_NONE)
+		log_line(LOG_WARN, "damaged file in replica", "error",
+		    j->list.first_bad.text, NULL);
+	if (build(j, e) != 0)
+		return -1;
+	rc = finish(j, res, e);
+	if (rc != 0 && e->kind == ERR_ABSENT)
+		e->kind = ERR_SYSTEM;
+	return rc;
 }
 
 int
 restore_run(const struct restore_args *a, struct restore_result *res,
     struct err *e)
 {
-	struct job j = { .a = a, .out = -1 };
-	int rc = -1;
+	struct job j = { .a = a };
+	struct v3_choice old;
+	int rc = -1, is_old;
 
 	memset(res, 0, sizeof(*res));
-	if (check_output(a, e) != 0)
+	if (a->out != NULL && output_check(a->out, a->force, e) != 0)
 		return -1;
-	j.tmp = xasprintf("%s.tmp", a->out);
-	j.buf = xmalloc(WRITE_SIZE);
-	j.progress.on = a->progress && isatty(STDERR_FILENO);
-	j.progress.start_ms = time_mono_ms();
-	if (store_list(a->root, -1, &j.list, e) != 0 ||
-	    resolve(a, &j.list, &j.target, e) != 0)
+	output_init(&j.out, a->out, a->force, a->fd);
+	progress_init(&j.progress, a->progress);
+	if (store_list(a->root, -1, &j.list, e) != 0)
 		goto out;
-	if (j.list.first_bad.kind != ERR_NONE)
-		log_line(LOG_WARN, "damaged file in replica", "error",
-		    j.list.first_bad.text, NULL);
-	if (build(&j, e) != 0)
-		goto out;
-	rc = finish(&j, res, e);
-	if (rc != 0 && e->kind == ERR_ABSENT)
-		e->kind = ERR_SYSTEM;
+	is_old = a->txid != 0 || a->out == NULL ? 0 :
+	    v3_choose(a->root, &j.list, a->has_time, a->time_ms, &old, e);
+	if (is_old == 1) {
+		rc = restore_v3(&j, &old, res, e);
+		v3_free(&old);
+	} else if (is_old == 0)
+		rc = restore_ltx(&j, res, e);
 out:
 	abandon(&j);
 	return rc;

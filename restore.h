@@ -15,7 +15,8 @@ enum restore_check { RESTORE_CHECK_NONE, RESTORE_CHECK_QUICK,
 
 struct restore_args {
 	const char *root;	/* replica directory */
-	const char *out;	/* database to write */
+	const char *out;	/* database to write; NULL: into fd instead, */
+	int fd;			/* a file without a name */
 	uint64_t txid;		/* 0: the newest, or time_ms */
 	int64_t time_ms;	/* with has_time */
 	bool has_time;
@@ -25,10 +26,12 @@ struct restore_args {
 };
 
 struct restore_result {
-	uint64_t txid;
+	uint64_t txid;		/* 0: data of Litestream 0.3 */
 	int64_t timestamp_ms;
 	uint32_t commit, page_size;
 	bool proven;		/* fingerprint known, and right */
+	uint32_t salt;		/* of the fingerprint; 0: not known */
+	uint64_t fingerprint;
 };
 
 /*

@@ -24,7 +24,8 @@
  *	12 u8 initialised, u8 big-endian, 	32 salts (as in the file)
  *	   u16 page size (1 is 65536)		40 checksum of the above
  *	16 mxFrame, database size		48 the second copy
- *						96 frames copied back
+ *						96 frames copied back, 128 those
+ *						   that a checkpoint is at
  *
  * Frames up to an mxFrame that was read before them do not change while a read
  * transaction pins them.
@@ -41,6 +42,7 @@
 #define VERSION 3007000u
 #define INDEX_SUM_OFFSET 40
 #define INDEX_BACKFILL 96
+#define INDEX_ATTEMPTED 128
 #define BUFFER_MIN 65536u
 
 struct wal {
@@ -88,6 +90,7 @@ wal_index_parse(const uint8_t *shm, struct wal_index *x)
 	x->salt1 = be32(shm + 32);
 	x->salt2 = be32(shm + 36);
 	x->backfill = native32(shm + INDEX_BACKFILL);
+	x->attempted = native32(shm + INDEX_ATTEMPTED);
 	return true;
 }
 
@@ -261,15 +264,23 @@ wal_tell(const struct wal *w, struct wal_pos *p)
 }
 
 int
-wal_read_page(struct wal *w, uint32_t n, uint8_t *page, struct err *e)
+wal_read_page(struct wal *w, const struct wal_pos *gen,
+    const struct wal_map_entry *f, uint8_t *page, struct err *e)
 {
-	ssize_t k = read_at(w, page, w->page_size,
-	    wal_size(n - 1, w->page_size) + WAL_FRAME_HEADER_SIZE, e);
+	const uint8_t *h = w->buf;
+	ssize_t k;
 
-	if (k >= 0 && (uint32_t)k != w->page_size)
-		err_set(e, ERR_DAMAGED, "%s: frame %lu: cut off", w->path,
-		    (unsigned long)n);
-	return k == (ssize_t)w->page_size ? 0 : -1;
+	w->have = 0;
+	k = read_at(w, w->buf, w->frame_size,
+	    wal_size(f->frame - 1, w->page_size), e);
+	if (k < 0)
+		return -1;
+	if ((uint32_t)k != w->frame_size || be32(h) != f->pgno ||
+	    be32(h + 8) != gen->salt1 || be32(h + 12) != gen->salt2)
+		return err_set(e, ERR_DAMAGED, "%s: frame %lu: was "
+		    "overwritten", w->path, (unsigned long)f->frame);
+	memcpy(page, h + WAL_FRAME_HEADER_SIZE, w->page_size);
+	return 0;
 }
 
 void

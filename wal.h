@@ -16,6 +16,9 @@
 /* The two copies of the header and the checkpoint info at the start of -shm. */
 #define WAL_INDEX_COPY_SIZE 48
 #define WAL_INDEX_SIZE 136
+/* Read marks and lock bytes, which come and go. */
+#define WAL_INDEX_LOCKS 100
+#define WAL_INDEX_LOCKS_END 128
 
 /* The header of the wal-index: what SQLite holds to be committed. */
 struct wal_index {
@@ -25,7 +28,8 @@ struct wal_index {
 	uint32_t commit;	/* database size in pages */
 	uint32_t cksum1, cksum2;	/* running checksum at mx_frame */
 	uint32_t salt1, salt2;
-	uint32_t backfill;	/* frames already in the database file */
+	uint32_t backfill;	/* frames already in the database file, */
+	uint32_t attempted;	/* and those that a checkpoint is at */
 };
 
 /* A place in a WAL: frames passed and the running checksum there. */
@@ -69,9 +73,11 @@ int	wal_holds(struct wal *w, const struct wal_pos *at, struct err *e);
 int	wal_next(struct wal *w, struct wal_frame *f, struct err *e);
 /* Where the reader stands. */
 void	wal_tell(const struct wal *w, struct wal_pos *p);
-/* The page of frame number n (from 1), unverified. */
-int	wal_read_page(struct wal *w, uint32_t n, uint8_t *page,
-	    struct err *e);
+/* The page of a frame of the generation of *gen, whose checksum has been seen
+ * right; ERR_DAMAGED if another generation has overwritten it since. */
+struct wal_map_entry;
+int	wal_read_page(struct wal *w, const struct wal_pos *gen,
+	    const struct wal_map_entry *f, uint8_t *page, struct err *e);
 /*
  * Which frame holds the newest version of each page: frames are added as they
  * are read; wal_map_reduce() keeps the newest of each page <= commit, by page.

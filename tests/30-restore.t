@@ -57,7 +57,7 @@ same 'by time, file times lost: by the headers' "$out" 1
 ok '-json' "$LS" restore -force -json -integrity-check full -o "$out" "$url"
 matches '-json: path' "$T/out" "^  \"db_path\": \"$out\",\$"
 matches '-json: TXID' "$T/out" "^  \"txid\": \"$(txid 3)\",\$"
-matches '-json: check' "$T/out" '^  "integrity_check": "full"$'
+matches '-json: check' "$T/out" '^  "integrity_check": "full",$'
 matches 'the check is in the log, on stderr' "$T/err" \
     'level=INFO msg="post-restore integrity check passed"'
 is 'no sidecar is left by the check' "$(ls -A "$T/d")" new.db

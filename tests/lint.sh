@@ -65,9 +65,9 @@ only() {
 	    complain "<$1> outside $2"
 }
 only sqlite3 'db\.c|litestream-test\.c|test_[a-z]*\.[ch]'
-only lz4 'ltx\.c'
+only lz4 'ltx\.c|unlz4\.c'
 only xxhash 'ltx\.c'
-only yaml 'config\.c'
+only yaml 'node\.c'
 
 for f in *.[ch]; do
 	case $f in

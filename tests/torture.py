@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: ISC
 """Applications at full speed, and everything that may happen to them and us.
 
-    torture.py run|speed|kill|ghost [-quick] [-seconds N] [-seed N] [-page-size N]
-        [-keep]
+    torture.py run|speed|kill|ghost [-quick] [-seconds N] [-seed N]
+        [-page-size N] [-keep]
 
 run    writers, VACUUM, readers, a loop of checkpoints of all modes; the
        replicator is held by SIGSTOP now and then
@@ -380,12 +380,13 @@ class Torture:
         self.seen, errors = self.committed()
         points, values = self.check_points()
         print('torture %s: seed %d, pages of %d, autocheckpoint %s, %d '
-              'applications: %d commits, %d kills, %d stops, %d times held, %d deaths, '
-              'errors %s; largest WAL %d KB; database %d KB as restored; '
-              '%d TXIDs with %d values restored' % (
+              'applications: %d commits, %d kills, %d stops, %d times held, '
+              '%d deaths, errors %s; largest WAL %d KB; database %d KB as '
+              'restored; %d TXIDs with %d values restored' % (
                   self.args.mode, self.args.seed, self.args.page_size,
-                  self.auto, len(self.apps), len(self.seen) - 1, self.kills, self.stops,
-                  self.held, self.deaths, errors or 'none',
+                  self.auto, len(self.apps), len(self.seen) - 1,
+                  self.kills, self.stops, self.held, self.deaths,
+                  errors or 'none',
                   self.largest_wal // 1024, size // 1024, points, values))
 
     def end(self):
@@ -410,7 +411,7 @@ def main():
     p.add_argument('-keep', action='store_true')
     args = p.parse_args()
     if args.seconds is None:
-        args.seconds = 3 if args.quick else 60
+        args.seconds = 2 if args.quick else 60
     if args.page_size is None:
         args.page_size = random.Random(args.seed).choice(
             (512, 1024, 4096, 4096, 4096, 16384, 65536))

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: ISC */
+/* One replica file read to its proven end, without writing anything. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "ltx.h"
+
+#define MIN_PAGE_BYTES 16	/* no page takes less in a file */
+
+/* The header against the name. */
+static int
+check_name(const struct store_file *f, const char *path, struct err *e)
+{
+	if (f->h.min_txid != f->min_txid || f->h.max_txid != f->max_txid)
+		return err_set(e, ERR_DAMAGED, "%s: header is of TXIDs "
+		    "%016" PRIx64 "-%016" PRIx64 ", not those of the name",
+		    path, f->h.min_txid, f->h.max_txid);
+	if (f->level == 0 && f->min_txid != f->max_txid)
+		return err_set(e, ERR_DAMAGED,
+		    "%s: more than one TXID at level 0", path);
+	if (f->level == STORE_SNAPSHOT && f->min_txid != 1)
+		return err_set(e, ERR_DAMAGED,
+		    "%s: a snapshot that does not begin at TXID 1", path);
+	return 0;
+}
+
+/* All pages: which are there, and their fingerprint. */
+static int
+read_pages(struct ltx_reader *r, uint32_t *from, struct pages *t,
+    struct progress *g, uint64_t *print, struct err *e)
+{
+	const struct ltx_header *h = ltx_header(r);
+	uint32_t lock = ltx_lock_page(h->page_size), next = 1;
+	struct ltx_page p;
+	int rc;
+
+	*from = 0;
+	*print = 0;
+	while ((rc = ltx_next(r, &p, e)) == 1) {
+		if (next == lock)
+			next++;
+		if (p.pgno != next)
+			*from = p.pgno - 1;
+		next = p.pgno + 1;
+		if (h->salt != 0)
+			*print ^= ltx_page_hash(h->salt, p.pgno, p.data,
+			    h->page_size);
+		if (t != NULL)
+			pages_set(t, p.pgno, ltx_page_hash(t->salt, p.pgno,
+			    p.data, h->page_size));
+		progress_show(g, ltx_bytes_read(r));
+	}
+	if (next == lock)
+		next++;
+	if (next <= h->commit)
+		*from = h->commit;
+	g->before += ltx_bytes_read(r);
+	return rc;
+}
+
+/* Whether the pages by which f makes the state larger can all be in it: asked
+ * before memory is spent on them. */
+static bool
+has_room(const struct store_file *f, const struct pages *t)
+{
+	uint64_t before = f->min_txid == 1 ||
+	    f->h.page_size != t->page_size ? 0 : t->commit;
+
+	return f->h.commit <= before + f->size / MIN_PAGE_BYTES + 1;
+}
+
+/* The table that f is read into: another page size begins anew. */
+static void
+begin_table(const struct store_file *f, struct pages *t)
+{
+	if (f->h.page_size != t->page_size)
+		pages_clear(t, f->h.page_size, t->salt);
+	t->txid = 0;
+	pages_resize(t, f->h.commit);
+}
+
+int
+check_read(const char *root, struct store_file *f, uint32_t *from,
+    struct pages *t, struct progress *g, struct err *e)
+{
+	char *path = store_path(root, f);
+	struct ltx_reader *r = NULL;
+	uint64_t print;
+	int fd, rc = -1;
+
+	fd = store_open(root, f, e);
+	if (fd < 0 || ltx_open(&r, fd, path, e) != 0)
+		goto out;
+	f->h = *ltx_header(r);
+	if (check_name(f, path, e) != 0)
+		goto out;
+	if (t != NULL && !has_room(f, t)) {
+		err_set(e, ERR_DAMAGED, "%s: %" PRIu32 " pages do not fit "
+		    "into it", path, f->h.commit);
+		goto out;
+	}
+	if (t != NULL)
+		begin_table(f, t);
+	rc = read_pages(r, from, t, g, &print, e);
+	if (rc == 0 && *from == 0 && f->h.salt != 0 &&
+	    print != f->h.post_fingerprint)
+		rc = err_set(e, ERR_DAMAGED, "%s: fingerprint mismatch", path);
+	if (rc == 0 && t != NULL)
+		t->txid = f->max_txid;
+out:
+	ltx_close(r);
+	if (fd >= 0)
+		close(fd);
+	free(path);
+	return rc;
+}
+
+int
+check_state(const char *root, const struct store_file *f,
+    const struct pages *t, struct err *e)
+{
+	if (!pages_complete(t))
+		return err_set(e, ERR_DAMAGED, "%s: the files up to %s lack "
+		    "pages of the database", root, TXID(f->max_txid));
+	if (f->h.salt == t->salt && f->h.post_fingerprint != t->fingerprint)
+		return err_set(e, ERR_DAMAGED, "%s: the files up to %s do not "
+		    "make the database that was backed up (fingerprint "
+		    "mismatch)", root, TXID(f->max_txid));
+	return 0;
+}

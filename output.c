@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A database file in the making.
+ *
+ * All is written to OUT.tmp, in pieces of up to WRITE_SIZE.  Without -force an
+ * existing database is refused, and so is a -wal or -journal without its
+ * database, both before the work and at its end.
+ *
+ * Publication, over an existing database (-force):
+ *	1. OUT.tmp is complete and synced
+ *	2. rename OUT-wal, OUT-shm, OUT-journal to NAME.replaced; sync directory
+ *	3. rename OUT.tmp to OUT; sync directory
+ *	4. remove NAME.replaced
+ * A crash before 2 leaves the old database as it was.  Between 2 and 3 the old
+ * one is OUT with its NAME.replaced (rename them back), and the new one is
+ * OUT.tmp, whole; restoring again finishes the work.  After 3 the new one is
+ * in place and the asides are rubbish that the next restore removes.  At no
+ * moment does a sidecar of the old database lie beside the new one: SQLite
+ * would play its frames into it.  -shm goes with them, since a process that
+ * still has the old database open would share it with those of the new one.
+ * A failure (not a crash) in 2 or 3 moves the sidecars back.
+ */
+#include <sys/stat.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "output.h"
+
+#define WRITE_SIZE (1024 * 1024)
+
+static const char *const sidecars[] = { "-wal", "-journal", "-shm" };
+#define SIDECARS (sizeof(sidecars) / sizeof(sidecars[0]))
+#define SIDECARS_WITH_CONTENT 2	/* the first ones: not -shm */
+
+static char *
+sidecar(const char *out, size_t i)
+{
+	return xasprintf("%s%s", out, sidecars[i]);
+}
+
+static int
+check_sidecars(const char *out, size_t n, struct err *e)
+{
+	struct stat st;
+	char *path;
+	size_t i;
+	bool there;
+
+	for (i = 0; i < n; i++) {
+		path = sidecar(out, i);
+		there = lstat(path, &st) == 0;
+		if (there) {
+			err_set(e, ERR_USAGE, "cannot restore, SQLite sidecar "
+			    "path already exists: %s. Use -force to overwrite",
+			    path);
+			err_hint(e, "it holds data of an earlier database; "
+			    "move it away, or discard it with -force");
+		}
+		free(path);
+		if (there)
+			return -1;
+	}
+	return 0;
+}
+
+int
+output_check(const char *path, bool force, struct err *e)
+{
+	struct stat st;
+
+	if (stat(path, &st) != 0) {
+		if (errno == ENOTDIR)
+			return err_sys(e, path, "stat");
+		return force ? 0 :
+		    check_sidecars(path, SIDECARS_WITH_CONTENT, e);
+	}
+	if (S_ISDIR(st.st_mode))
+		return err_set(e, ERR_USAGE, "cannot restore, output path is "
+		    "a directory: %s", path);
+	if (!S_ISREG(st.st_mode))
+		return err_set(e, ERR_USAGE, "cannot restore, output path is "
+		    "not a regular file: %s", path);
+	if (force)
+		return 0;
+	if (st.st_size > 0)
+		return err_set(e, ERR_USAGE, "cannot restore, output path "
+		    "already exists and is not empty: %s. Use -force to "
+		    "overwrite", path);
+	return check_sidecars(path, SIDECARS, e);
+}
+
+/* Sidecars to their asides, or back; those that are not there do not matter. */
+static int
+move_sidecars(const char *out, bool back, struct err *e)
+{
+	struct stat st;
+	char *path, *aside;
+	size_t i;
+	int rc = 0;
+
+	for (i = 0; i < SIDECARS && rc == 0; i++) {
+		path = sidecar(out, i);
+		aside = xasprintf("%s.replaced", path);
+		if (lstat(back ? aside : path, &st) == 0)
+			rc = back ? disk_rename(aside, path, e) :
+			    disk_rename(path, aside, e);
+		free(path);
+		free(aside);
+	}
+	return rc;
+}
+
+static void
+remove_asides(const char *out)
+{
+	struct err ignored;
+	char *path;
+	size_t i;
+
+	for (i = 0; i < SIDECARS; i++) {
+		path = xasprintf("%s%s.replaced", out, sidecars[i]);
+		disk_unlink(path, &ignored);
+		free(path);
+	}
+}
+
+void
+output_init(struct output *o, const char *path, bool force, int fd)
+{
+	memset(o, 0, sizeof(*o));
+	o->path = path;
+	o->force = force;
+	o->fd = path != NULL ? -1 : fd;
+	o->tmp = path != NULL ? xasprintf("%s.tmp", path) :
+	    xstrdup("temporary file");
+	o->buf = xmalloc(WRITE_SIZE);
+}
+
+int
+output_begin(struct output *o, const struct disk_owner *own, struct err *e)
+{
+	char *dir;
+	int rc;
+
+	o->n = 0;
+	if (o->fd < 0) {
+		dir = path_dir(o->path);
+		rc = disk_mkdirs(dir, own, e);
+		free(dir);
+		if (rc != 0)
+			return -1;
+		o->fd = disk_create(o->tmp, own, e);
+		return o->fd < 0 ? -1 : 0;
+	}
+	return disk_truncate(o->fd, 0, o->tmp, e);
+}
+
+static int
+flush(struct output *o, struct err *e)
+{
+	size_t n = o->n;
+
+	o->n = 0;
+	return n == 0 ? 0 : disk_pwrite(o->fd, o->buf, n, o->off, o->tmp, e);
+}
+
+int
+output_write(struct output *o, const void *p, size_t n, int64_t off,
+    struct err *e)
+{
+	if ((off != o->off + (int64_t)o->n || o->n + n > WRITE_SIZE) &&
+	    flush(o, e) != 0)
+		return -1;
+	if (o->n == 0)
+		o->off = off;
+	memcpy(o->buf + o->n, p, n);
+	o->n += n;
+	return 0;
+}
+
+int
+output_finish(struct output *o, int64_t size, struct err *e)
+{
+	if (flush(o, e) != 0 || disk_truncate(o->fd, size, o->tmp, e) != 0)
+		return -1;
+	return o->path == NULL ? 0 : disk_sync(o->fd, o->tmp, e);
+}
+
+void
+output_clear_sidecars(const struct output *o)
+{
+	struct err ignored;
+	char *s;
+	size_t i;
+
+	for (i = 0; i < SIDECARS; i++) {
+		s = sidecar(o->tmp, i);
+		disk_unlink(s, &ignored);
+		free(s);
+	}
+}
+
+/* Another restore to the same output may have taken the name of ours. */
+static int
+check_tmp(const struct output *o, struct err *e)
+{
+	struct stat ours, there;
+
+	if (fstat(o->fd, &ours) != 0 || lstat(o->tmp, &there) != 0)
+		return err_sys(e, o->tmp, "stat");
+	if (ours.st_dev != there.st_dev || ours.st_ino != there.st_ino)
+		return err_set(e, ERR_LOCKED, "%s: taken over by another "
+		    "restore", o->tmp);
+	return 0;
+}
+
+/* The temporary gets the name; then the old one's sidecars are rubbish. */
+static int
+replace(struct output *o, const char *dir, struct err *e)
+{
+	struct err ignored;
+
+	if (o->force && (move_sidecars(o->path, false, e) != 0 ||
+	    disk_sync_dir(dir, e) != 0))
+		goto back;
+	if (disk_rename(o->tmp, o->path, e) != 0)
+		goto back;
+	free(o->tmp);
+	o->tmp = NULL;
+	if (disk_sync_dir(dir, e) != 0)
+		return -1;
+	if (o->force)
+		remove_asides(o->path);
+	return disk_close(&o->fd, o->path, e);
+back:
+	if (o->force)
+		move_sidecars(o->path, true, &ignored);
+	return -1;
+}
+
+int
+output_publish(struct output *o, struct err *e)
+{
+	char *dir;
+	int rc;
+
+	if (o->path == NULL)
+		return 0;
+	if (output_check(o->path, o->force, e) != 0 || check_tmp(o, e) != 0)
+		return -1;
+	dir = path_dir(o->path);
+	rc = replace(o, dir, e);
+	free(dir);
+	return rc;
+}
+
+void
+output_end(struct output *o)
+{
+	struct err ignored;
+
+	if (o->path != NULL && o->fd >= 0) {
+		if (o->tmp != NULL && check_tmp(o, &ignored) == 0) {
+			disk_unlink(o->tmp, &ignored);
+			output_clear_sidecars(o);
+		}
+		disk_close(&o->fd, o->path, &ignored);
+	}
+	free(o->tmp);
+	free(o->buf);
+	o->tmp = NULL;
+	o->buf = NULL;
+}

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The databases of a directory.
+ *
+ * POSIX locks of a file end when the process closes any descriptor of it, so
+ * what SQLite may have open in this process is never opened here: neither a
+ * file that is known, whatever its name (device and inode are compared), nor
+ * anything that is named as a -wal, -shm or -journal.  What is not a regular
+ * file is not opened either: a fifo would block.
+ */
+#include <sys/stat.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "scan.h"
+
+#define MAGIC "SQLite format 3"		/* with its end: 16 bytes */
+#define META_SUFFIX "-litestream"
+
+struct file {
+	char *path;
+	dev_t dev;
+	ino_t ino;
+	bool link;	/* a symbolic link */
+	bool known;
+};
+
+struct scan {
+	const struct config_db *d;
+	struct file *file;
+	size_t n, cap;
+	char **dir;		/* directories to be read */
+	size_t n_dirs, dirs_cap;
+};
+
+static bool
+ends_in(const char *s, const char *suffix)
+{
+	size_t n = strlen(s), k = strlen(suffix);
+
+	return n >= k && strcmp(s + n - k, suffix) == 0;
+}
+
+static bool
+is_sidecar(const char *name)
+{
+	return ends_in(name, "-wal") || ends_in(name, "-shm") ||
+	    ends_in(name, "-journal");
+}
+
+static bool
+is_database(const char *path)
+{
+	char magic[sizeof(MAGIC)];
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	bool is;
+
+	if (fd < 0)
+		return false;
+	is = read(fd, magic, sizeof(magic)) == (ssize_t)sizeof(magic) &&
+	    memcmp(magic, MAGIC, sizeof(magic)) == 0;
+	close(fd);
+	return is;
+}
+
+static void
+push_file(struct scan *s, char *path, const struct stat *st, bool link,
+    bool known)
+{
+	struct file *f;
+
+	s->file = xgrow(s->file, s->n, &s->cap, sizeof(*s->file));
+	f = &s->file[s->n++];
+	f->path = path;
+	f->dev = st->st_dev;
+	f->ino = st->st_ino;
+	f->link = link;
+	f->known = known;
+}
+
+static void
+push_dir(struct scan *s, char *path)
+{
+	s->dir = xgrow(s->dir, s->n_dirs, &s->dirs_cap, sizeof(*s->dir));
+	s->dir[s->n_dirs++] = path;
+}
+
+/* Takes path, which may have gone meanwhile. */
+static void
+look_at(struct scan *s, char *path, const char *name)
+{
+	struct stat st;
+	bool link;
+
+	if (lstat(path, &st) != 0)
+		goto out;
+	if (S_ISDIR(st.st_mode)) {
+		if (!s->d->recursive || strcmp(path, s->d->root) == 0 ||
+		    (name[0] == '.' && ends_in(name, META_SUFFIX)))
+			goto out;
+		push_dir(s, path);
+		return;
+	}
+	link = S_ISLNK(st.st_mode);
+	if (fnmatch(s->d->pattern, name, 0) != 0 || is_sidecar(name) ||
+	    (link && stat(path, &st) != 0) || !S_ISREG(st.st_mode))
+		goto out;
+	push_file(s, path, &st, link, false);
+	return;
+out:
+	free(path);
+}
+
+static int
+read_dir(struct scan *s, const char *path, bool top, struct err *e)
+{
+	const char *slash = ends_in(path, "/") ? "" : "/";
+	struct dirent *entry;
+	DIR *dir = opendir(path);
+	int rc = 0;
+
+	if (dir == NULL)
+		return errno == ENOENT && !top ? 0 :
+		    err_sys(e, path, "cannot look for databases");
+	for (errno = 0; (entry = readdir(dir)) != NULL; errno = 0)
+		if (strcmp(entry->d_name, ".") != 0 &&
+		    strcmp(entry->d_name, "..") != 0)
+			look_at(s, xasprintf("%s%s%s", path, slash,
+			    entry->d_name), entry->d_name);
+	if (errno != 0)
+		rc = err_sys(e, path, "cannot look for databases");
+	closedir(dir);
+	return rc;
+}
+
+/* By identity; the known first, and links last. */
+static int
+compare(const void *va, const void *vb)
+{
+	const struct file *a = va, *b = vb;
+
+	if (a->dev != b->dev)
+		return a->dev < b->dev ? -1 : 1;
+	if (a->ino != b->ino)
+		return a->ino < b->ino ? -1 : 1;
+	if (a->known != b->known)
+		return a->known ? -1 : 1;
+	if (a->link != b->link)
+		return a->link ? 1 : -1;
+	return strcmp(a->path, b->path);
+}
+
+static int
+compare_paths(const void *va, const void *vb)
+{
+	return strcmp(*(char *const *)va, *(char *const *)vb);
+}
+
+/* One path for each file that is a database and not known; how many files that
+ * are one were matched, known or not. */
+static size_t
+choose(struct scan *s, char **paths, size_t *n)
+{
+	const struct file *f, *first = NULL;
+	size_t matched = 0;
+
+	if (s->n > 0)
+		qsort(s->file, s->n, sizeof(*s->file), compare);
+	for (f = s->file; f < s->file + s->n; f++) {
+		if (first != NULL && first->dev == f->dev &&
+		    first->ino == f->ino) {
+			matched += first->known && !f->known;
+			continue;
+		}
+		first = f;
+		if (!f->known && is_database(f->path)) {
+			paths[(*n)++] = xstrdup(f->path);
+			matched++;
+		}
+	}
+	if (*n > 0)
+		qsort(paths, *n, sizeof(*paths), compare_paths);
+	return matched;
+}
+
+int
+scan_dir(const struct config_db *d, const char *const *known,
+    size_t n_known, char ***paths, size_t *n, struct err *e)
+{
+	struct scan s = { .d = d };
+	struct stat st;
+	size_t i;
+	int rc = 0;
+
+	*paths = NULL;
+	*n = 0;
+	push_dir(&s, xstrdup(d->dir));
+	for (i = 0; i < s.n_dirs && rc == 0; i++)
+		rc = read_dir(&s, s.dir[i], i == 0, e);
+	for (i = 0; i < n_known && rc == 0; i++)
+		if (stat(known[i], &st) == 0)
+			push_file(&s, xstrdup(known[i]), &st, false, true);
+	if (rc == 0) {
+		*paths = xcalloc(s.n, sizeof(**paths));
+		if (choose(&s, *paths, n) == 0 && !d->watch) {
+			rc = err_set(e, ERR_SYSTEM, "no SQLite databases "
+			    "found in directory %s with pattern %s", d->dir,
+			    d->pattern);
+			scan_free(*paths, *n);
+			*paths = NULL;
+		}
+	}
+	for (i = 0; i < s.n; i++)
+		free(s.file[i].path);
+	for (i = 0; i < s.n_dirs; i++)
+		free(s.dir[i]);
+	free(s.file);
+	free(s.dir);
+	return rc;
+}
+
+void
+scan_free(char **paths, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		free(paths[i]);
+	free(paths);
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: ISC */
+/* The databases of a directory. */
+#ifndef SCAN_H
+#define SCAN_H
+
+#include <stddef.h>
+
+#include "config.h"
+#include "util.h"
+
+/*
+ * The files beneath d->dir that d's pattern matches and that begin as SQLite
+ * databases do, sorted, absolute; but none that known (paths) leads to under
+ * any name: whoever has a database open must not open it here, as its locks
+ * would go.  *paths and each of them malloc'd, see scan_free().  Directories
+ * are not followed through symbolic links.  ERR_SYSTEM if nothing matches at
+ * all, known or not, and d is not watched.
+ */
+int	scan_dir(const struct config_db *d, const char *const *known,
+	    size_t n_known, char ***paths, size_t *n, struct err *e);
+void	scan_free(char **paths, size_t n);
+
+#endif
