@@ -6,18 +6,20 @@
 
 #include "cmd.h"
 #include "cmd_replicate.h"
+#include "config.h"
 #include "db.h"
 #include "opt.h"
 #include "replicate.h"
+#include "setup.h"
 #include "store.h"
-
-#define STOP_TIMEOUT_MS 30000
 
 static const char help[] =
 "usage: litestream replicate [flags] DB_PATH REPLICA_URL\n"
+"       litestream replicate [flags]\n"
 "\n"
 "Streams every committed change of a database into a directory, until it is\n"
-"stopped by SIGINT or SIGTERM.\n"
+"stopped by SIGINT or SIGTERM; without operands, of all databases of the\n"
+"configuration.\n"
 "\n"
 "  -once                     one pass, then exit\n"
 "  -force-snapshot           with -once: write a snapshot, too\n"
@@ -79,24 +81,27 @@ check(const struct flags *f, int n, char **operand)
 	if (f->enforce_retention && !f->once)
 		return cmd_usage(NULL,
 		    "cannot specify -enforce-retention flag without -once");
-	if (n == 0)
-		return cmd_usage("litestream replicate DB_PATH "
-		    "file:///path/to/replica",
-		    "database path and replica URL required");
 	return CMD_OK;
 }
 
 static void
 say_hello(const struct replicate_args *a)
 {
+	size_t i;
+
 	log_line(LOG_INFO, "litestream", "version", CMD_VERSION, "sqlite",
 	    db_sqlite_version(), NULL);
 	if (db_sqlite_has_reset_bug())
 		log_line(LOG_DEBUG, "this SQLite has the WAL-reset bug, which "
 		    "cannot strike while a database is replicated", "sqlite",
 		    db_sqlite_version(), NULL);
-	log_line(LOG_INFO, "replicating to", "type", "file", "db",
-	    a->job[0].pair.db_path, "path", a->job[0].pair.root, NULL);
+	for (i = 0; i < a->n; i++)
+		log_line(LOG_INFO, "replicating to", "type", "file", "db",
+		    a->job[i].pair.db_path, "path", a->job[i].pair.root,
+		    NULL);
+	if (a->n == 0)
+		log_line(LOG_ERROR, "no databases specified in configuration",
+		    NULL);
 }
 
 static int
@@ -116,6 +121,60 @@ run(const struct flags *f, struct replicate_args *a)
 	return cmd_fail(&e);
 }
 
+static int
+from_operands(const struct flags *f, struct replicate_args *a,
+    char **operand)
+{
+	struct job_config job;
+	char *db, *root;
+	struct err e;
+	int rc;
+
+	if ((root = store_url_path(operand[1], &e)) == NULL)
+		return cmd_fail(&e);
+	db = path_abs(skip_prefix(operand[0]));
+	setup_defaults(&job, db, root);
+	job.pair.adopt = f->adopt;
+	job.restore_if_absent = f->restore;
+	a->job = &job;
+	a->n = 1;
+	a->stop_timeout_ms = job.stop_timeout_ms;
+	rc = run(f, a);
+	free(root);
+	free(db);
+	return rc;
+}
+
+static int
+from_config(const struct flags *f, struct replicate_args *a)
+{
+	struct setup s;
+	struct err e;
+	size_t i;
+	int rc;
+
+	if (setup_load(&s, f->config[0] != '\0' ? f->config :
+	    config_default_path(), !f->no_expand, &e) != 0)
+		return cmd_fail(&e);
+	if (f->log_level[0] == '\0' && getenv("LOG_LEVEL") == NULL)
+		log_set_level(s.config->log_level);
+	if (s.config->log_stderr)
+		log_to_stderr();
+	config_warn(s.config);
+	for (i = 0; i < s.n; i++) {
+		s.job[i].pair.adopt = f->adopt;
+		s.job[i].restore_if_absent |= f->restore;
+	}
+	a->job = s.job;
+	a->n = s.n;
+	a->stop_timeout_ms = s.config->stop_timeout_ms;
+	if (a->exec == NULL && s.config->exec[0] != '\0' && !f->once)
+		a->exec = s.config->exec;
+	rc = run(f, a);
+	setup_free(&s);
+	return rc;
+}
+
 int
 cmd_replicate(int argc, char **argv)
 {
@@ -133,8 +192,6 @@ cmd_replicate(int argc, char **argv)
 		{ NULL, OPT_BOOL, NULL }
 	};
 	struct replicate_args a = { 0 };
-	struct job_config job = { 0 };
-	char *db, *root;
 	struct err e;
 	int at, rc;
 
@@ -153,26 +210,9 @@ cmd_replicate(int argc, char **argv)
 		log_set_level(getenv("LOG_LEVEL"));
 	if (f.log_level[0] != '\0')
 		log_set_level(f.log_level);
-	if ((root = store_url_path(argv[at + 1], &e)) == NULL)
-		return cmd_fail(&e);
-	db = path_abs(skip_prefix(argv[at]));
-	job.pair.db_path = db;
-	job.pair.root = root;
-	job.pair.adopt = f.adopt;
-	compact_init(&job.levels, root, &(struct disk_owner){ 0 });
-	job.pair.levels = job.levels.levels;
-	job.audit_interval_ms = job.levels.snapshot_interval_ms;
-	job.sync_interval_ms = -1;
-	job.stop_timeout_ms = STOP_TIMEOUT_MS;
 	a.exec = f.exec[0] != '\0' ? f.exec : NULL;
-	job.restore_if_absent = f.restore;
-	a.job = &job;
-	a.n = 1;
-	a.stop_timeout_ms = STOP_TIMEOUT_MS;
 	a.force_snapshot = f.force_snapshot;
 	a.enforce_retention = f.enforce_retention;
-	rc = run(&f, &a);
-	free(root);
-	free(db);
-	return rc;
+	return cmd_check_stdout(argc == at ? from_config(&f, &a) :
+	    from_operands(&f, &a, argv + at));
 }

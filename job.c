@@ -299,6 +299,8 @@ job_start(const struct job_config *cf, struct watch *w, struct levels *l,
 	j->upkeep.pair = &j->pair;
 	j->upkeep.audit_interval_ms = cf->audit_interval_ms;
 	j->upkeep.sync_interval_ms = cf->sync_interval_ms;
+	j->upkeep.checkpoint_frames = cf->checkpoint_frames;
+	j->upkeep.truncate_frames = cf->truncate_frames;
 	pair_init(&j->pair, &cf->pair, &j->cancel);
 	pthread_mutex_init(&j->mutex, NULL);
 	pthread_condattr_init(&attr);

@@ -18,6 +18,8 @@ struct job_config {
 	struct compact levels;	/* from compact_init(); root and db are set here */
 	int64_t audit_interval_ms;	/* for one look at all pages; 0: never */
 	int64_t sync_interval_ms;	/* between passes; -1: by load */
+	uint32_t checkpoint_frames;	/* a longer WAL; 0: by our own rule */
+	int64_t truncate_frames;	/* 0: by our own rule; < 0: never */
 	bool restore_if_absent;	/* before it is started */
 	int64_t stop_timeout_ms;	/* for publishing at the end */
 };

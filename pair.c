@@ -33,7 +33,8 @@ pair_init(struct pair *p, const struct pair_config *cf,
 	p->cf = *cf;
 	p->cancel = cancel;
 	p->meta_lock = p->root_lock = -1;
-	p->meta = xasprintf("%s/.%s-litestream", dir, path_base(cf->db_path));
+	p->meta = cf->meta != NULL ? xstrdup(cf->meta) :
+	    xasprintf("%s/.%s-litestream", dir, path_base(cf->db_path));
 	p->pages_path = xasprintf("%s/pages", p->meta);
 	pages_init(&p->pages);
 	free(dir);

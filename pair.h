@@ -15,6 +15,7 @@
 struct pair_config {
 	const char *db_path;	/* absolute */
 	const char *root;	/* replica directory, absolute */
+	const char *meta;	/* meta directory; NULL: beside the database */
 	bool adopt;		/* continue another database's replica */
 	int levels;		/* how many above level 0, without snapshots */
 };

@@ -92,6 +92,16 @@ wal_bytes(const struct upkeep *u)
 	    (uint64_t)st.st_size : 0;
 }
 
+static bool
+too_large(const struct upkeep *u)
+{
+	int64_t frames = u->truncate_frames != 0 ? u->truncate_frames :
+	    TRUNCATE_FRAMES;
+
+	return frames > 0 && frames <= UINT32_MAX && wal_bytes(u) >
+	    wal_size((uint32_t)frames, u->pair->pages.page_size);
+}
+
 /*
  * When the WAL is long: checkpoints while the application goes on.  Without any
  * lock; if that does not reach the end, in a window, for as long as that works;
@@ -103,7 +113,8 @@ shorten(struct upkeep *u, struct err *e)
 	struct capture *c = &u->pair->c;
 	bool complete = false;
 
-	if (c->pos.frames <= CHECKPOINT_FRAMES)
+	if (c->pos.frames <= (u->checkpoint_frames != 0 ?
+	    u->checkpoint_frames : CHECKPOINT_FRAMES))
 		return 0;
 	if (checkpoint_is_complete(c, &complete, e) != 0)
 		return -1;
@@ -122,8 +133,7 @@ shorten(struct upkeep *u, struct err *e)
 	    checkpoint_locked(c, &complete, e) != 0)
 		return -1;
 	u->tries = complete ? 0 : u->tries + 1;
-	if (complete && wal_bytes(u) > wal_size(TRUNCATE_FRAMES,
-	    u->pair->pages.page_size))
+	if (complete && too_large(u))
 		return checkpoint_truncate(c, &complete, e);
 	return 0;
 }

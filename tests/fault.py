@@ -59,8 +59,10 @@ class Step:
     def __init__(self, life, number, kind, args):
         self.number, self.kind = number, kind
         self.args = [str(a).replace(life.base, '@') for a in args]
-        self.clock, self.acked = life.clock, life.acks[-1][1] \
-            if life.acks else -1
+        self.clock, self.acked = life.clock, -1
+        if life.acks:           # what is left of it: a person loses some
+            self.acked = life.committed[digest(restored(
+                life.root, os.path.join(life.dir, 'probe')))]
         self.copy = os.path.join(life.dir, 'step%04d' % number)
         shutil.copytree(life.base, self.copy,
                         ignore=shutil.ignore_patterns('*-shm'))
@@ -283,6 +285,7 @@ class Trial:
             self.writer.c.close()
         with open(log, errors='replace') as f:
             text = f.read()
+        self.hit = self.hit or self.what == 'alloc'
         if rc == 1 and self.hit and 'shutting down' not in text and \
                 self.says(text):
             return                      # it could not even begin
@@ -386,7 +389,8 @@ class Run:
                                     ('reads', n['reads'], READ_ERRNOS),
                                     ('alloc', n['alloc'], ('ENOMEM',))):
             some = [(what, k, e, m) for k in range(1, count + 1)
-                    for e in errors for m in ('once', 'on')]
+                    for e in errors for m in ('once', 'on')
+                    if (e, m) != ('EINTR', 'on')]
             if each:
                 some = rnd.sample(some, min(each, len(some)))
             elif what != 'calls' or step.kind == 'daemon':

@@ -8,11 +8,12 @@
  *	SHIM_SKIP	path prefixes, colon-separated, of what is noted but
  *			not counted; "/": nothing is counted
  *	SHIM_JOURNAL	file to append to: see struct record
- *	SHIM_FAIL	K:ERRNO:MODE[:reads]: the Kth call, MODE "once" or "on";
- *			errno 0: half of it is done; reads: of calls that read
+ *	SHIM_FAIL	K:ERRNO:MODE[:reads]: the Kth call fails, MODE "once"
+ *			or "on"; errno 0: half of it is done; reads: the Kth
+ *			of those that read
  *	SHIM_CLEAR	file: while it exists nothing fails
  *	SHIM_HIT	file to create when something was made to fail
- *	SHIM_ALLOC	K[:on]: the Kth allocation of the program fails
+ *	SHIM_ALLOC	K:MODE: the Kth allocation of the program fails
  *	SHIM_COUNT	file to write the numbers of calls, reads, allocations to
  *	SHIM_CLOCK	seconds to add to the wall and the boot clock
  *	SHIM_SPEED	how much faster they and all waiting go
@@ -130,7 +131,7 @@ begin(void)
 		fail_at = strtoul(s, NULL, 10);
 		at = strchr(s, ':');
 		fail_error = at != NULL ? atoi(at + 1) : 0;
-		fail_on = strstr(s, ":on") != NULL;
+		fail_on = strstr(s, ":once") == NULL;
 		fail_reads = strstr(s, ":reads") != NULL;
 		fail_mask = mask_of(fail_error);
 	}
@@ -144,7 +145,7 @@ begin(void)
 	}
 	if ((s = getenv("SHIM_ALLOC")) != NULL) {
 		alloc_at = strtoul(s, NULL, 10);
-		alloc_on = strstr(s, ":on") != NULL;
+		alloc_on = strstr(s, ":once") == NULL;
 	}
 	ready = 1;
 }

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Jobs.  Every setting that a configuration can make and replication heeds is
+ * handed over here, once.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "compact.h"
+#include "scan.h"
+#include "setup.h"
+
+#define STOP_TIMEOUT_MS 30000
+
+void
+setup_defaults(struct job_config *j, const char *db_path, const char *root)
+{
+	struct disk_owner none = { 0 };		/* the job knows it later */
+
+	memset(j, 0, sizeof *j);
+	j->pair.db_path = db_path;
+	j->pair.root = root;
+	compact_init(&j->levels, root, &none);
+	j->pair.levels = j->levels.levels;
+	j->audit_interval_ms = j->levels.snapshot_interval_ms;
+	j->sync_interval_ms = -1;
+	j->stop_timeout_ms = STOP_TIMEOUT_MS;
+}
+
+static void
+add(struct setup *s, const struct config_db *d)
+{
+	const struct config *c = s->config;
+	struct job_config *j;
+	size_t i;
+
+	s->job = xgrow(s->job, s->n, &s->cap, sizeof *s->job);
+	j = &s->job[s->n++];
+	setup_defaults(j, d->path, d->root);
+	j->pair.meta = d->meta_path;
+	j->levels.levels = j->pair.levels = (int)c->levels;
+	for (i = 0; i < c->levels; i++)
+		j->levels.interval_ms[i + 1] = c->level_ms[i];
+	j->levels.snapshot_interval_ms = c->snapshot.interval_ms;
+	j->levels.snapshot_retention_ms = c->snapshot.retention_ms;
+	j->levels.l0_retention_ms = c->l0_retention_ms;
+	j->levels.l0_check_ms = c->l0_check_ms;
+	j->levels.retention = c->retention;
+	j->audit_interval_ms = c->audit && d->audit ?
+	    c->snapshot.interval_ms : 0;
+	j->sync_interval_ms = d->sync.interval_ms;
+	j->checkpoint_frames = d->min_checkpoint_pages > UINT32_MAX ?
+	    UINT32_MAX : (uint32_t)d->min_checkpoint_pages;
+	j->truncate_frames = d->truncate_pages;
+	j->restore_if_absent = d->restore_if_absent;
+	j->stop_timeout_ms = c->stop_timeout_ms;
+}
+
+/* The databases that are in the directory now. */
+static int
+add_directory(struct setup *s, const struct config_db *d, struct err *e)
+{
+	const char **known = xcalloc(s->n, sizeof *known);
+	struct config_db *entry;
+	char **path = NULL;
+	size_t i, n = 0;
+	int rc;
+
+	for (i = 0; i < s->n; i++)
+		known[i] = s->job[i].pair.db_path;
+	rc = scan_dir(d, known, s->n, &path, &n, e);
+	for (i = 0; rc == 0 && i < n; i++) {
+		entry = config_dir_entry(d, path[i]);
+		s->entry = xgrow(s->entry, s->n_entries, &s->cap_entries,
+		    sizeof(*s->entry));
+		s->entry[s->n_entries++] = entry;
+		add(s, entry);
+	}
+	scan_free(path, n);
+	free(known);
+	return rc;
+}
+
+/* What this version cannot do must not be believed to be done. */
+static int
+refuse(const struct config *c, struct err *e)
+{
+	size_t i;
+
+	if (c->addr[0] != '\0')
+		return err_set(e, ERR_USAGE, "%s: addr: metrics are not served "
+		    "by this version", c->path);
+	if (c->socket)
+		return err_set(e, ERR_USAGE, "%s: socket.enabled: there is no "
+		    "control socket in this version", c->path);
+	for (i = 0; i < c->n_db; i++)
+		if (c->db[i].watch)
+			return err_set(e, ERR_USAGE, "%s:%zu: watch: this "
+			    "version looks for databases only at the start",
+			    c->path, c->db[i].line);
+	return 0;
+}
+
+int
+setup_load(struct setup *s, const char *path, bool expand_env, struct err *e)
+{
+	size_t i;
+
+	memset(s, 0, sizeof *s);
+	if (config_load(path, expand_env, &s->config, e) != 0)
+		return -1;
+	if (refuse(s->config, e) != 0)
+		goto bad;
+	for (i = 0; i < s->config->n_db; i++)
+		if (s->config->db[i].path != NULL)
+			add(s, &s->config->db[i]);
+	for (i = 0; i < s->config->n_db; i++)
+		if (s->config->db[i].path == NULL &&
+		    add_directory(s, &s->config->db[i], e) != 0)
+			goto bad;
+	return 0;
+bad:
+	setup_free(s);
+	return -1;
+}
+
+void
+setup_free(struct setup *s)
+{
+	size_t i;
+
+	for (i = 0; i < s->n_entries; i++)
+		config_db_free(s->entry[i]);
+	free(s->entry);
+	free(s->job);
+	config_free(s->config);
+	memset(s, 0, sizeof *s);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: ISC */
+/* Jobs from a configuration, or from defaults. */
+#ifndef SETUP_H
+#define SETUP_H
+
+#include <stddef.h>
+
+#include "config.h"
+#include "job.h"
+#include "util.h"
+
+/* One database with upstream's defaults; the paths are borrowed. */
+void	setup_defaults(struct job_config *j, const char *db_path,
+	    const char *root);
+
+struct setup {
+	struct config *config;
+	struct job_config *job;		/* point into config and entry */
+	size_t n, cap;
+	struct config_db **entry;	/* of databases in directories */
+	size_t n_entries, cap_entries;
+};
+
+/* Databases of directories are those that are there now.  ERR_USAGE. */
+int	setup_load(struct setup *s, const char *path, bool expand_env,
+	    struct err *e);
+void	setup_free(struct setup *s);
+
+#endif
