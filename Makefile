@@ -15,7 +15,7 @@ JOBS = 2
 # What the sources need whatever the user's flags are.
 STD = -std=c11 -D_POSIX_C_SOURCE=200809L -D_FILE_OFFSET_BITS=64 -pthread
 
-OBJ = cmd_config.o config.o keys.o node.o scan.o \
+OBJ = apply.o follow.o standby.o cmd_config.o config.o keys.o node.o scan.o \
 	check.o cmd_verify.o compare.o findings.o output.o points.o \
 	progress.o unlz4.o v3.o verify.o \
 	audit.o capture.o checkpoint.o cmd.o cmd_prune.o cmd_replicate.o \
@@ -25,7 +25,7 @@ OBJ = cmd_config.o config.o keys.o node.o scan.o \
 	wal.o watch.o
 TEST_OBJ = litestream-test.o test_load.o test_run.o test_shrink.o test_sql.o \
 	test_validate.o opt.o util.o
-HDR = cmd_config.h config.h keys.h node.h scan.h \
+HDR = apply.h follow.h standby.h cmd_config.h config.h keys.h node.h scan.h \
 	check.h cmd_verify.h compare.h findings.h output.h points.h \
 	progress.h unlz4.h v3.h verify.h \
 	audit.h be.h capture.h checkpoint.h cmd.h cmd_prune.h cmd_replicate.h \

@@ -140,14 +140,16 @@ read_batch(struct capture *c, const struct wal_index *x, struct wal **w,
  * table's, commit] that are not among the frames: they are to be read from the
  * database file.
  */
-static void
-complete(struct capture *c, struct batch *b)
+static int
+complete(struct capture *c, struct batch *b, struct err *e)
 {
 	uint32_t grown = (b->least != 0 && b->least < c->em.pages->commit ?
 	    b->least : c->em.pages->commit) + 1;
 	uint32_t lock = ltx_lock_page(page_size(c)), pgno;
 	size_t i, n;
 
+	if (db_check_size(c->db, b->commit, &b->map, e) != 0)
+		return -1;
 	wal_map_reduce(&b->map, b->commit);
 	n = b->map.n;
 	for (i = 0; i < n; i++) {
@@ -163,6 +165,7 @@ complete(struct capture *c, struct batch *b)
 			wal_map_add(&b->map, grown, 0);
 	if (b->map.n > n)
 		wal_map_reduce(&b->map, b->commit);
+	return 0;
 }
 
 static int
@@ -228,8 +231,8 @@ append_batch(struct capture *c, const struct wal_index *x, struct err *e)
 	memset(&b, 0, sizeof b);
 	rc = read_batch(c, x, &w, &b, e);
 	if (rc == 1) {
-		complete(c, &b);
-		if (publish_batch(c, &b, w, NULL, e) == 0)
+		if (complete(c, &b, e) == 0 &&
+		    publish_batch(c, &b, w, NULL, e) == 0)
 			c->pos = b.end;
 		else
 			rc = -1;
@@ -387,11 +390,15 @@ capture_diff(struct capture *c, struct err *e)
 
 	capture_give_up(c, "compare");
 	for (i = 0; i < SLICED_TRIES && !db_is_wal(c->db); i++) {
+		if (!db_is_pinned(c->db) && db_pin(c->db, e) != 0)
+			return -1;
 		if (diff_once(c, true, e) == 0)
 			return 0;
 		if (e->kind != ERR_BUSY || cancelled(c))
 			return -1;
 	}
+	if (!db_is_pinned(c->db) && db_pin(c->db, e) != 0)
+		return -1;
 	return diff_once(c, false, e);
 }
 
@@ -530,8 +537,8 @@ capture_rejoin(struct capture *c, struct err *e)
 	if (rc == 1) {
 		if (copied)
 			read_from_file(&b);
-		complete(c, &b);
-		rc = publish_batch(c, &b, w, NULL, e) == 0 ? 1 : -1;
+		rc = complete(c, &b, e) == 0 &&
+		    publish_batch(c, &b, w, NULL, e) == 0 ? 1 : -1;
 	}
 	if (rc == 1)
 		c->pos = b.end;
@@ -620,7 +627,8 @@ load_tail(struct capture *c, const struct wal_index *x,
 
 	if ((rc = read_batch(c, x, &w, b, e)) != 1)
 		return rc;
-	complete(c, b);
+	if (complete(c, b, e) != 0)
+		return -1;
 	t->bytes = xmalloc(b->map.n * page_size(c));
 	for (i = 0; i < b->map.n; i++)
 		if (read_entry(c, w, b, i, t->bytes + i * page_size(c),

@@ -10,6 +10,7 @@
 
 #include "cmd.h"
 #include "cmd_restore.h"
+#include "follow.h"
 #include "opt.h"
 #include "points.h"
 #include "restore.h"
@@ -283,8 +284,11 @@ check_flags(const struct restore_flags *f, struct restore_args *a,
 	if (f->txid != 0 && a->has_time)
 		return err_set(e, ERR_USAGE,
 		    "cannot specify index & timestamp to restore");
-	if (f->follow)
-		return err_set(e, ERR_USAGE, "follow mode is not available");
+	if (f->follow && (f->txid != 0 || a->has_time))
+		return err_set(e, ERR_USAGE, "cannot use follow mode with -%s",
+		    f->txid != 0 ? "txid" : "timestamp");
+	if (f->follow && f->dry_run)
+		return err_set(e, ERR_USAGE, "cannot use -dry-run with -f");
 	a->txid = f->txid;
 	a->force = f->force;
 	a->progress = true;
@@ -325,7 +329,9 @@ restore(const struct restore_args *a, const struct restore_flags *f,
 		log_line(LOG_INFO, "database already exists, skipping", NULL);
 		return CMD_OK;
 	}
-	rc = f->dry_run ? dry_run(a, f, source, &e) : restore_run(a, &res, &e);
+	rc = f->dry_run ? dry_run(a, f, source, &e) :
+	    f->follow ? follow_run(a, f->follow_ms, &res, &e) :
+	    restore_run(a, &res, &e);
 	if (rc != 0 && e.kind == ERR_ABSENT && f->if_replica &&
 	    nothing_there(a->root)) {
 		log_line(LOG_INFO, "no matching backups found", NULL);

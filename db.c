@@ -37,6 +37,7 @@
 #define INDEX_LOOKS 1000
 #define PIN_TRIES 1000		/* a millisecond apart */
 #define SQLITE_HEADER_SIZE 100
+#define HEADER_PAGE_SIZE 16
 #define HEADER_READ_VERSION 19
 #define WAL_VERSION 2
 #define OPEN_BUSY_MS 2000	/* patience while opening; none after */
@@ -386,14 +387,18 @@ end(struct db *db, int i)
 	db->pinned[i] = false;
 }
 
-/* Under a read transaction: by the read version in the header. */
+/* Under a read transaction: by the header, is it what was opened? */
 static bool
-became_wal(struct db *db)
+became_other(struct db *db)
 {
-	uint8_t version = 0;
+	uint8_t h[HEADER_READ_VERSION + 1];
+	uint32_t size;
 
-	return db->file->pMethods->xRead(db->file, &version, 1,
-	    HEADER_READ_VERSION) != SQLITE_OK || version == WAL_VERSION;
+	if (db->file->pMethods->xRead(db->file, h, sizeof h, 0) != SQLITE_OK)
+		return true;
+	size = be16(h + HEADER_PAGE_SIZE);
+	return h[HEADER_READ_VERSION] == WAL_VERSION ||
+	    (size == 1 ? 65536 : size) != db->page_size;
 }
 
 int
@@ -412,10 +417,10 @@ db_pin(struct db *db, struct err *e)
 	if (rc != SQLITE_OK)
 		return fail(db->c[i], rc, db->given, "begin", e);
 	db->pinned[i] = true;
-	if (!db->is_wal && became_wal(db)) {
+	if (!db->is_wal && became_other(db)) {
 		end(db, i);
-		return err_set(e, ERR_BUSY, "%s: was switched to WAL mode "
-		    "meanwhile", db->given);
+		return err_set(e, ERR_BUSY, "%s: was converted while "
+		    "we looked", db->given);
 	}
 	if (db->is_wal && !db->sidecars_known)
 		db->sidecars_known = disk_stat(db->wal_path, &db->wal_self,
@@ -543,6 +548,23 @@ db_file_pages(struct db *db, uint32_t *n, struct err *e)
 	if (be32(h + 28) != 0 && be32(h + 28) <= *n &&
 	    memcmp(h + 24, h + 92, 4) == 0)
 		*n = be32(h + 28);
+	return 0;
+}
+
+int
+db_check_size(struct db *db, uint32_t commit, const struct wal_map *m,
+    struct err *e)
+{
+	uint32_t file, largest = wal_map_largest(m);
+
+	if (db_file_pages(db, &file, e) != 0)
+		return -1;
+	if (file > largest)
+		largest = file;
+	if (commit == 0 || commit - 1 > largest)	/* 1: the lock page */
+		return err_set(e, ERR_DAMAGED, "%s: commit of %lu pages, of "
+		    "which only %lu exist", db->wal_path,
+		    (unsigned long)commit, (unsigned long)largest);
 	return 0;
 }
 

@@ -42,7 +42,9 @@ disk_owner_of(const char *path, struct disk_owner *o, struct err *e)
 		err_sys(e, dir, "stat");
 		goto out;
 	}
-	o->dir_mode = st.st_mode & 0777;
+	o->dir_mode = 0700 | (st.st_mode &
+	    ((o->file_mode & 0040 ? 0050 : 0) | (o->file_mode & 0020) |
+	    (o->file_mode & 0004 ? 0005 : 0)));
 	rc = 0;
 out:
 	free(dir);

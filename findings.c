@@ -5,9 +5,10 @@
  * - In each level no TXIDs are missing between two files, above the oldest
  *   snapshot's (retention may leave holes below), unless the file behind the
  *   hole is a full image: with that a new chain began.
- * - A file that begins at N + 1 continues the state in which another ended at N:
- *   same salt, pre-fingerprint equal to the post-fingerprint there; and files
- *   that end in the same TXID and know the same salt, end in the same state.
+ * - A file that begins at N + 1 continues the state in which another ended at
+ *   N: same salt, pre-fingerprint equal to the post-fingerprint there; and
+ *   files that end in the same TXID and know the same salt, end in the same
+ *   state.
  * - A file by which the database grew has the pages by which it grew.
  * - Each point not older than the oldest snapshot has a plan.
  */
@@ -159,15 +160,15 @@ check_links(struct state *s, const struct verify_file *v)
 			continue;
 		known = true;
 		if (b->h.post_fingerprint != f->h.pre_fingerprint)
-			findings_problem(s->r, xasprintf("%s: does not continue "
-			    "the state in which level %d ends at TXID %s",
-			    path, b->level, TXID(b->max_txid)));
+			findings_problem(s->r, xasprintf("%s: does not "
+			    "continue the state in which level %d ends at "
+			    "TXID %s", path, b->level, TXID(b->max_txid)));
 	}
 	s->r->links += known;
 	s->r->unknown_links += !known && f->min_txid > 1;
 	if (before > 0 && v->from > before)
-		findings_problem(s->r, xasprintf("%s: lacks page %" PRIu32 ", by "
-		    "which the database grew", path, v->from));
+		findings_problem(s->r, xasprintf("%s: lacks page %" PRIu32
+		    ", by which the database grew", path, v->from));
 	for (i = find_end(s, f->max_txid); i < s->good &&
 	    s->by_end[i]->max_txid == f->max_txid; i++) {
 		b = s->by_end[i];
@@ -194,8 +195,8 @@ find_points(struct state *s, uint64_t floor)
 			continue;
 		while (k < r->points && !r->point[k].restorable)
 			k++;
-		findings_problem(r, xasprintf("TXIDs %s to %s cannot be restored: "
-		    "no chain of files leads there",
+		findings_problem(r, xasprintf("TXIDs %s to %s cannot be "
+		    "restored: no chain of files leads there",
 		    TXID(r->point[i].txid), TXID(r->point[k - 1].txid)));
 	}
 }
@@ -211,9 +212,9 @@ check_level0(struct state *s)
 	for (i = 0; i < s->l->n && s->l->file[i].level == 0; i++)
 		end = s->l->file[i].max_txid;
 	if (newest > end)
-		add_note(s->r, xasprintf("level 0 ends at TXID %s, other levels "
-		    "at %s: its newest file is lost, or a new chain was not "
-		    "finished", TXID(end), TXID(newest)));
+		add_note(s->r, xasprintf("level 0 ends at TXID %s, other "
+		    "levels at %s: its newest file is lost, or a new chain "
+		    "was not finished", TXID(end), TXID(newest)));
 }
 
 void

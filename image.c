@@ -56,6 +56,8 @@ map_wal(struct image *m, const struct wal_index *x, struct err *e)
 			return contradiction(m, e);
 		return 0;
 	}
+	if (db_check_size(m->db, m->commit, &m->map, e) != 0)
+		return -1;
 	wal_map_reduce(&m->map, m->commit);
 	return 1;
 }
@@ -65,9 +67,9 @@ static int
 file_alone(struct image *m, struct err *e)
 {
 	m->wal = NULL;
-	if (m->commit == 0 && db_file_pages(m->db, &m->commit, e) != 0)
-		return -1;
-	return 1;
+	if (m->commit == 0)
+		return db_file_pages(m->db, &m->commit, e) == 0 ? 1 : -1;
+	return db_check_size(m->db, m->commit, &m->map, e) == 0 ? 1 : -1;
 }
 
 static int
@@ -105,6 +107,9 @@ image_take(struct image *m, struct db *db, struct err *e)
 {
 	int rc = 0, tries;
 
+	if (!db_is_pinned(db))
+		return err_set(e, ERR_BUSY, "%s: no read transaction",
+		    db_wal_path(db));
 	for (tries = 0; rc == 0 && tries < TRIES; tries++) {
 		rc = open_image(m, db, e);
 		if (rc == 0 && db_pin(db, e) != 0)

@@ -245,6 +245,10 @@ finish(struct job *j, struct err *e)
 			    upkeep_root(&j->upkeep, e);
 		if (rc == 0)
 			rc = capture_pass(c, &found, e);
+		if (rc < 0 && e->kind == ERR_DAMAGED)
+			rc = 1;
+		if (rc == 0 && !pair_restorable(&j->pair))
+			rc = 1;
 		if (rc >= 0 || out_of_time(j, &until))
 			break;
 		sleep_ms(STOP_RETRY_MS);

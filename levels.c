@@ -33,7 +33,7 @@ struct levels {
 	pthread_cond_t cond;
 	struct levels_entry **entry, *busy;
 	size_t n, cap;
-	bool stopping;
+	bool stopping, ended;
 };
 
 /* The entry whose moment comes first. */
@@ -116,6 +116,8 @@ run(void *arg)
 			n->due_ms = 0;
 		pthread_cond_broadcast(&l->cond);
 	}
+	l->ended = true;
+	pthread_cond_broadcast(&l->cond);
 	pthread_mutex_unlock(&l->mutex);
 	return NULL;
 }
@@ -139,8 +141,10 @@ levels_start(struct err *e)
 }
 
 void
-levels_stop(struct levels *l)
+levels_stop(struct levels *l, int64_t timeout_ms)
 {
+	int64_t until = time_mono_ms() + timeout_ms;
+	bool ended;
 	size_t i;
 
 	if (l == NULL)
@@ -148,7 +152,12 @@ levels_stop(struct levels *l)
 	pthread_mutex_lock(&l->mutex);
 	l->stopping = true;
 	pthread_cond_broadcast(&l->cond);
+	while (!l->ended && time_mono_ms() < until)
+		sleep_until(l, until);
+	ended = l->ended;
 	pthread_mutex_unlock(&l->mutex);
+	if (!ended)	/* a long merge: the end of the process ends it */
+		return;
 	pthread_join(l->thread, NULL);
 	for (i = 0; i < l->n; i++) {
 		free(l->entry[i]->root);

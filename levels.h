@@ -12,8 +12,9 @@ struct levels;
 struct levels_entry;
 
 struct levels *levels_start(struct err *e);
-/* Finishes what it is at, and ends. */
-void	levels_stop(struct levels *l);
+/* Finishes what it is at, and ends; if that takes longer, the process must end
+ * now: what was not published is swept at the next start. */
+void	levels_stop(struct levels *l, int64_t timeout_ms);
 
 /*
  * One replica; c (copied) as compact_init() and the configuration made it.  It

@@ -57,11 +57,14 @@ pages_free(struct pages *p)
 void
 pages_clear(struct pages *p, uint32_t page_size, uint32_t salt)
 {
+	uint64_t dev = p->root_dev, fsid = p->root_fsid;
 	char id[STORE_ID_SIZE];
 
 	memcpy(id, p->id, sizeof id);
 	pages_free(p);
 	memcpy(p->id, id, sizeof id);
+	p->root_dev = dev;
+	p->root_fsid = fsid;
 	p->page_size = page_size;
 	p->salt = salt;
 }

@@ -35,7 +35,7 @@ struct pages {
 
 void	pages_init(struct pages *p);
 void	pages_free(struct pages *p);
-/* Forgets every page and the position, keeps the id. */
+/* Forgets every page and the position, keeps id and place of the root. */
 void	pages_clear(struct pages *p, uint32_t page_size, uint32_t salt);
 
 bool	pages_get(const struct pages *p, uint32_t pgno, uint64_t *hash);

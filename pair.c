@@ -12,12 +12,15 @@
  * device and inode of both are held; between runs, the file system that the
  * root was on is in the saved table.
  */
+#include <sys/stat.h>
+
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "checkpoint.h"
 #include "pair.h"
+#include "plan.h"
 #include "resume.h"
 #include "snapshot.h"
 
@@ -154,11 +157,15 @@ lock_one(int *lock, const char *dir, const struct disk_owner *o,
 static int
 open_root(struct pair *p, struct disk_owner *o, struct err *e)
 {
+	struct stat link;
 	struct disk_stat st;
 	struct err absent;
 	char *parent;
 	int rc;
 
+	if (lstat(p->meta, &link) == 0 && S_ISLNK(link.st_mode))
+		return err_set(e, ERR_SYSTEM, "%s: is a symbolic link",
+		    p->meta);
 	if (disk_mkdirs(p->meta, o, e) != 0 ||
 	    lock_one(&p->meta_lock, p->meta, o, e) != 0)
 		return -1;
@@ -250,6 +257,7 @@ open_chain(struct pair *p, struct resume *r, struct err *e)
 	r->meta = p->meta;
 	r->page_size = db_page_size(p->c.db);
 	r->adopt = p->cf.adopt;
+	r->ours = p->opened;
 	if (resume_table(r, &p->pages, e) != 0 ||
 	    resume_identity(r, &p->pages, e) != 0 ||
 	    (r->stranger && accept(p, r, e) != 0) ||
@@ -272,6 +280,7 @@ pair_rebase(struct pair *p, const char *why, struct err *e)
 {
 	struct emit *em = &p->c.em;
 
+	capture_give_up(&p->c, why);	/* with what is not published yet */
 	log_line(LOG_WARN, "full image", "path", p->cf.db_path, "reason", why,
 	    "txid", TXID(em->next_txid), NULL);
 	if (snapshot_rebase(em, p->c.db, p->cf.levels, &p->c.pos, e) != 0)
@@ -357,6 +366,23 @@ bad:
 	t->clean = false;
 	log_line(LOG_WARN, "cannot save local state, the next start will "
 	    "compare", "path", p->cf.db_path, "error", e.text, NULL);
+}
+
+bool
+pair_restorable(const struct pair *p)
+{
+	struct store_list l;
+	struct plan plan;
+	struct err e;
+	bool ok;
+
+	if (p->pages.txid == 0 || store_list(p->cf.root, -1, &l, &e) != 0)
+		return true;	/* nothing to say, or no way to look */
+	ok = plan_make(&l, 0, p->pages.txid, &plan, &e) == 0;
+	if (ok)
+		plan_free(&plan);
+	store_list_free(&l);
+	return ok;
 }
 
 enum pair_root

@@ -51,6 +51,9 @@ void	pair_close(struct pair *p);
 int	pair_rebase(struct pair *p, const char *why, struct err *e);
 /* Saves table and position; a failure is only logged: it is a cache. */
 void	pair_save(struct pair *p);
+/* Whether the replica has, by its names and headers, all that the newest state
+ * takes. */
+bool	pair_restorable(const struct pair *p);
 /* Where the replica's path leads now. */
 enum pair_root {
 	PAIR_ROOT_SAME,

@@ -2,10 +2,10 @@
 /*
  * What can be restored.
  *
- * A point has a plan if a file that ends there begins at TXID 1, or not past the
- * TXID after another point, below, that has a plan.  Of those only the highest
- * matters.  So one walk in the order of the ends answers for all points what
- * plan_make() would say of each.
+ * A point has a plan if a file that ends there begins at TXID 1, or not past
+ * the TXID after another point, below, that has a plan.  Of those only the
+ * highest matters.  So one walk in the order of the ends answers for all points
+ * what plan_make() would say of each.
  */
 #include <stdlib.h>
 

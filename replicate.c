@@ -375,7 +375,7 @@ run_jobs(struct run *r, struct err *e)
 		sleep_on(r);
 		act(r);
 	}
-	levels_stop(r->levels);
+	levels_stop(r->levels, a->stop_timeout_ms);
 	free(r->job);
 	return e->kind == ERR_NONE ? 0 : -1;
 }

@@ -127,6 +127,29 @@ checksum_of(const struct resume *r, const struct store_file *f,
 	return rc;
 }
 
+/* Enters the pages of lr.  The size is believed only at the proven end, and only
+ * if the pages that it is larger by are there. */
+static int
+enter(struct pages *t, struct ltx_reader *lr, const char *path, struct err *e)
+{
+	uint32_t commit = ltx_header(lr)->commit;
+	struct ltx_page p;
+	int rc;
+
+	while ((rc = ltx_next(lr, &p, e)) == 1) {
+		if (p.pgno > t->commit)
+			pages_resize(t, p.pgno);
+		pages_set(t, p.pgno, ltx_page_hash(t->salt, p.pgno, p.data,
+		    t->page_size));
+	}
+	if (rc == 0 && commit > t->commit)
+		rc = err_set(e, ERR_DAMAGED, "%s: pages after %lu are "
+		    "missing", path, (unsigned long)t->commit);
+	if (rc == 0)
+		pages_resize(t, commit);
+	return rc;
+}
+
 /* Reads f to its proven end; with t, enters its pages there. */
 static int
 read_through(const struct resume *r, const struct store_file *f,
@@ -141,11 +164,10 @@ read_through(const struct resume *r, const struct store_file *f,
 	    ltx_open(&lr, fd, path, e) != 0)
 		goto out;
 	if (t != NULL)
-		pages_resize(t, ltx_header(lr)->commit);
-	while ((rc = ltx_next(lr, &p, e)) == 1)
-		if (t != NULL)
-			pages_set(t, p.pgno, ltx_page_hash(t->salt, p.pgno,
-			    p.data, t->page_size));
+		rc = enter(t, lr, path, e);
+	else
+		while ((rc = ltx_next(lr, &p, e)) == 1)
+			continue;
 	if (rc == 0)
 		*sum = ltx_file_checksum(lr);
 out:
@@ -413,7 +435,7 @@ resume_identity(struct resume *r, const struct pages *t, struct err *e)
 		return -1;
 	store_identity_new(&me, r->db_path, r->page_size);
 	rc = 0;
-	if (r->adopt || (got == 0 && r->empty))
+	if (r->adopt || (got == 0 && (r->empty || r->ours)))
 		goto out;
 	if (got == 1 && t->id[0] != '\0') {
 		if (strcmp(i.id, t->id) != 0)

@@ -20,6 +20,7 @@ struct resume {
 	const char *meta;	/* meta directory */
 	uint32_t page_size;	/* of the database */
 	bool adopt;		/* the user says that the replica is ours */
+	bool ours;		/* this process has written there before */
 
 	/* The answer. */
 	uint64_t next_txid;

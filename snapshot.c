@@ -126,6 +126,7 @@ snapshot_rebase(struct emit *em, struct db *db, int levels,
 
 	if (image_take(&m, db, e) != 0)
 		return -1;
+	pages_clear(em->pages, m.page_size, em->pages->salt);
 	if (write_image(em, &m, STORE_SNAPSHOT, 1, stamp, &snapshot, &sum,
 	    e) != 0)
 		goto out;

@@ -12,7 +12,7 @@
 int	snapshot_link_first(const struct emit *em, struct err *e);
 /*
  * Closes a chain that cannot be continued: a full image at em->next_txid, at
- * level 9, then at levels .. 1, then 0.  The table was cleared; on success it
+ * level 9, then at levels .. 1, then 0.  The table is made anew: on success it
  * is that image, and *pos the commit that it was taken at.  Needs a pin.
  * After a failure the TXID is spent.
  */

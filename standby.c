@@ -197,7 +197,7 @@ recover(struct standby *s, struct err *e)
 	struct db *db;
 	int rc;
 
-	while ((rc = db_open(&db, s->path, DB_KEEP_MODE, NULL, e)) != 0 &&
+	while ((rc = db_open(&db, s->path, e)) != 0 &&
 	    e->kind == ERR_BUSY && time_mono_ms() < until)
 		sleep_ms(POLL_MS);
 	if (rc == 0) {

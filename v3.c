@@ -6,16 +6,17 @@
  *	ROOT/generations/GENERATION/wal/INDEX_OFFSET.wal.lz4
  *
  * GENERATION is 16 lower-case hex digits, INDEX 8, OFFSET 8 to 16; other names
- * are ignored.  Each file is an LZ4 frame (unlz4.h).  A snapshot is the database
- * file when WAL number INDEX began; the pieces of a WAL are its bytes from OFFSET
- * on, the first one with the header.  A state is a snapshot, then each WAL from
- * its index on, played into it by SQLite one after the other; frames that the
- * snapshot already has do no harm.  Times are those of the files.
+ * are ignored.  Each file is an LZ4 frame (unlz4.h).  A snapshot is the
+ * database file when WAL number INDEX began; the pieces of a WAL are its bytes
+ * from OFFSET on, the first one with the header.  A state is a snapshot, then
+ * each WAL from its index on, played into it by SQLite one after the other;
+ * frames that the snapshot already has do no harm.  Times are those of the
+ * files.
  *
  * Valid if and only if: the frames are whole; WALs follow each other without a
- * hole, and their pieces; each WAL is one chain of salts and checksums up to its
- * last byte, and SQLite takes all of it.  What was lost at the end cannot be
- * told.
+ * hole, and their pieces; each WAL is one chain of salts and checksums up to
+ * its last byte, and SQLite takes all of it.  What was lost at the end cannot
+ * be told.
  *
  * Between these files and those of later versions the newer snapshot decides
  * where a time is given (where the later ones have none, the newer point), else

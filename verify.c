@@ -330,7 +330,7 @@ make_scratch(char **path, struct db_check **k, struct err *e)
 	return -1;
 }
 
-/* Restored, and checked by SQLite, in rollback mode: a WAL would need a name. */
+/* Restored, and checked by SQLite: in rollback mode, as a WAL needs a name. */
 static int
 restore_and_check(struct state *s, int fd, const char *path,
     struct db_check *k, struct err *e)

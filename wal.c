@@ -315,6 +315,18 @@ wal_map_reduce(struct wal_map *m, uint32_t commit)
 	m->n = n;
 }
 
+uint32_t
+wal_map_largest(const struct wal_map *m)
+{
+	uint32_t max = 0;
+	size_t i;
+
+	for (i = 0; i < m->n; i++)
+		if (m->entry[i].pgno > max)
+			max = m->entry[i].pgno;
+	return max;
+}
+
 void
 wal_map_free(struct wal_map *m)
 {

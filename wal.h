@@ -90,6 +90,8 @@ struct wal_map {
 };
 void	wal_map_add(struct wal_map *m, uint32_t pgno, uint32_t frame);
 void	wal_map_reduce(struct wal_map *m, uint32_t commit);
+/* Largest page number, 0 if there is none. */
+uint32_t wal_map_largest(const struct wal_map *m);
 void	wal_map_free(struct wal_map *m);
 
 /* Bytes of a WAL with n frames. */

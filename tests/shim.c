@@ -18,8 +18,7 @@
  *	SHIM_CLOCK	seconds to add to the wall and the boot clock
  *	SHIM_SPEED	how much faster they and all waiting go
  *
- * An fsync that is made to fail loses the data: the file is emptied, unless
- * it is one that is not counted.  -shm files, which are mapped, are left alone.
+ * An fsync that is made to fail loses the data: a NAME.tmp is emptied.  -shm files, which are mapped, are left alone.
  */
 #define _GNU_SOURCE
 
@@ -490,6 +489,14 @@ writev(int fd, const struct iovec *v, int n)
 	return next(fd, v, n);
 }
 
+static int
+is_tmp(const char *path)
+{
+	size_t n = strlen(path);
+
+	return n > 4 && strcmp(path + n - 4, ".tmp") == 0;
+}
+
 static size_t
 short_read(size_t n)
 {
@@ -549,7 +556,6 @@ static int
 do_sync(int (*next)(int), int fd)
 {
 	struct call c = { .op = SYNC, .path = path_of(fd), .fd = fd };
-	struct stat st;
 	int rc = -1, fails, saved;
 
 	if (c.path == NULL)
@@ -557,10 +563,9 @@ do_sync(int (*next)(int), int fd)
 	fails = enter(&c);
 	if (fails != 1)
 		rc = next(fd);
-	else if (fail_error != EINTR) {
+	else if (is_tmp(c.path)) {
 		saved = errno;
-		if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
-			syscall(SYS_ftruncate, fd, 0L);
+		syscall(SYS_ftruncate, fd, 0L);
 		errno = saved;
 	}
 	leave(&c, rc != 0, 0);
