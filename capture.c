@@ -148,7 +148,8 @@ complete(struct capture *c, struct batch *b, struct err *e)
 	uint32_t lock = ltx_lock_page(page_size(c)), pgno;
 	size_t i, n;
 
-	if (db_check_size(c->db, b->commit, &b->map, e) != 0)
+	if (db_check_size(c->db, b->commit, c->em.pages->commit, &b->map,
+	    e) != 0)
 		return -1;
 	wal_map_reduce(&b->map, b->commit);
 	n = b->map.n;

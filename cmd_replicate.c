@@ -8,6 +8,7 @@
 #include "cmd_replicate.h"
 #include "config.h"
 #include "db.h"
+#include "operand.h"
 #include "opt.h"
 #include "replicate.h"
 #include "setup.h"
@@ -36,18 +37,6 @@ struct flags {
 	bool once, force_snapshot, enforce_retention, restore, adopt;
 	bool no_expand;
 };
-
-static const char *
-skip_prefix(const char *path)
-{
-	static const char *const prefixes[] = { "sqlite3://", "sqlite://" };
-	size_t i;
-
-	for (i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++)
-		if (strncmp(path, prefixes[i], strlen(prefixes[i])) == 0)
-			return path + strlen(prefixes[i]);
-	return path;
-}
 
 static int
 check(const struct flags *f, int n, char **operand)
@@ -132,7 +121,7 @@ from_operands(const struct flags *f, struct replicate_args *a,
 
 	if ((root = store_url_path(operand[1], &e)) == NULL)
 		return cmd_fail(&e);
-	db = path_abs(skip_prefix(operand[0]));
+	db = operand_db(operand[0]);
 	setup_defaults(&job, db, root);
 	job.pair.adopt = f->adopt;
 	job.restore_if_absent = f->restore;

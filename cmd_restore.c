@@ -11,6 +11,7 @@
 #include "cmd.h"
 #include "cmd_restore.h"
 #include "follow.h"
+#include "operand.h"
 #include "opt.h"
 #include "points.h"
 #include "restore.h"
@@ -66,49 +67,6 @@ struct restore_flags {
 	int64_t follow_ms;
 	bool if_db_absent, if_replica, dry_run, force, json, follow, no_expand;
 };
-
-/* An operand or -o as upstream takes it: absolute, without sqlite://. */
-static char *
-db_path(const char *s)
-{
-	static const char *const prefix[] = { "sqlite://", "sqlite3://" };
-	size_t i, n;
-
-	for (i = 0; i < sizeof(prefix) / sizeof(prefix[0]); i++) {
-		n = strlen(prefix[i]);
-		if (strncmp(s, prefix[i], n) == 0)
-			return path_abs(s + n);
-	}
-	return path_abs(s);
-}
-
-/* The replica directory of the operand; NULL with ERR_USAGE. */
-static char *
-replica_of(const char *operand, const char *config, struct err *e)
-{
-	char *path;
-
-	if (store_is_url(operand) && strncmp(operand, "sqlite", 6) != 0) {
-		if (config == NULL)
-			return store_url_path(operand, e);
-		err_set(e, ERR_USAGE, "cannot specify a replica URL and the "
-		    "-config flag");
-		return NULL;
-	}
-	if (config == NULL)
-		config = getenv("LITESTREAM_CONFIG");
-	if (config == NULL || *config == '\0')
-		config = DEFAULT_CONFIG;
-	path = db_path(operand);
-	if (access(config, F_OK) != 0)
-		err_set(e, ERR_USAGE, "config file not found: %s", config);
-	else
-		err_set(e, ERR_USAGE, "database not found in config: %s",
-		    path);
-	err_hint(e, "give the replica as a URL: file:///path/to/directory");
-	free(path);
-	return NULL;
-}
 
 static void
 print_padded(const char *s, size_t width)
@@ -350,7 +308,7 @@ restore_operand(const struct restore_flags *f, struct restore_args *a,
     int argc, char **argv)
 {
 	struct err e;
-	char *root, *out;
+	char *root, *out, *db;
 	int rc;
 
 	if (argc == 0)
@@ -362,22 +320,23 @@ restore_operand(const struct restore_flags *f, struct restore_args *a,
 		    "the operand", "too many arguments");
 	if (check_flags(f, a, &e) != 0)
 		return cmd_fail(&e);
-	root = replica_of(argv[0], f->config, &e);
+	root = operand_root(argv[0], f->config, !f->no_expand, &db, &e);
 	if (root == NULL)
 		return cmd_fail(&e);
-	if (*f->out == '\0') {
+	if (*f->out == '\0' && db == NULL) {
 		err_set(&e, ERR_USAGE,
 		    "-o is required when restoring from a replica URL");
 		err_hint(&e, "litestream restore -o /path/to/db %s", argv[0]);
 		free(root);
 		return cmd_fail(&e);
 	}
-	out = db_path(f->out);
+	out = *f->out != '\0' ? operand_db(f->out) : xstrdup(db);
 	a->root = root;
 	a->out = out;
 	rc = restore(a, f, argv[0]);
 	free(root);
 	free(out);
+	free(db);
 	return rc;
 }
 
@@ -526,18 +485,13 @@ print_points(const struct store_list *l, bool json)
 }
 
 static int
-list_replica(const char *operand, const char *config, int level, bool points,
-    bool json, struct err *e)
+list_replica(const char *root, int level, bool points, bool json,
+    struct err *e)
 {
 	struct store_list l;
-	char *root;
 	int rc;
 
-	root = replica_of(operand, config, e);
-	if (root == NULL)
-		return -1;
 	rc = store_list(root, points ? ALL_LEVELS : level, &l, e);
-	free(root);
 	if (rc != 0)
 		return -1;
 	if (points)
@@ -563,8 +517,9 @@ cmd_ltx(int argc, char **argv)
 		{ "no-expand-env", OPT_BOOL, &no_expand },
 		{ NULL, OPT_BOOL, NULL }
 	};
+	char *root, *db;
 	struct err e;
-	int at, level;
+	int at, rc, level;
 
 	at = opt_parse(opts, argc, argv, &e);
 	if (at == OPT_HELP) {
@@ -582,7 +537,9 @@ cmd_ltx(int argc, char **argv)
 	if (argc - at > 1)
 		return cmd_usage("litestream ltx -h; flags stand before the "
 		    "operand", "too many arguments");
-	if (list_replica(argv[at], config, level, points, json, &e) != 0)
-		return cmd_fail(&e);
-	return cmd_check_stdout(CMD_OK);
+	root = operand_root(argv[at], config, !no_expand, &db, &e);
+	rc = root != NULL ? list_replica(root, level, points, json, &e) : -1;
+	free(db);
+	free(root);
+	return rc == 0 ? cmd_check_stdout(CMD_OK) : cmd_fail(&e);
 }

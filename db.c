@@ -78,7 +78,8 @@ fail(sqlite3 *c, int rc, const char *path, const char *what, struct err *e)
 		return -1;
 	}
 	err_set(e, kind, "%s: %s: %s", path, what,
-	    c != NULL ? sqlite3_errmsg(c) : sqlite3_errstr(rc));
+	    c != NULL && sqlite3_errcode(c) != SQLITE_OK ?
+	    sqlite3_errmsg(c) : sqlite3_errstr(rc));
 	if ((rc & 0xff) == SQLITE_CANTOPEN)
 		err_hint(e, "check that the directory is writable, or that "
 		    "the -wal and -shm files exist and can be read");
@@ -369,7 +370,12 @@ static int
 begin(sqlite3 *c)
 {
 	int64_t ignored;
-	int rc = run(c, "BEGIN");
+	int rc;
+
+	/* A ROLLBACK that failed (no memory) must not stay for ever. */
+	if (!sqlite3_get_autocommit(c))
+		run(c, "ROLLBACK");
+	rc = run(c, "BEGIN");
 
 	if (rc != SQLITE_OK)
 		return rc;
@@ -552,8 +558,8 @@ db_file_pages(struct db *db, uint32_t *n, struct err *e)
 }
 
 int
-db_check_size(struct db *db, uint32_t commit, const struct wal_map *m,
-    struct err *e)
+db_check_size(struct db *db, uint32_t commit, uint32_t known,
+    const struct wal_map *m, struct err *e)
 {
 	uint32_t file, largest = wal_map_largest(m);
 
@@ -561,6 +567,8 @@ db_check_size(struct db *db, uint32_t commit, const struct wal_map *m,
 		return -1;
 	if (file > largest)
 		largest = file;
+	if (known > largest)
+		largest = known;
 	if (commit == 0 || commit - 1 > largest)	/* 1: the lock page */
 		return err_set(e, ERR_DAMAGED, "%s: commit of %lu pages, of "
 		    "which only %lu exist", db->wal_path,

@@ -59,9 +59,9 @@ int	db_wal(struct db *db, struct wal **w, struct err *e);
 /* A page of the database file itself; zeros past its end. */
 int	db_read_page(struct db *db, uint32_t pgno, uint8_t *page,
 	    struct err *e);
-/* Whether a database of commit pages can be made of the database file and the
- * pages of m: ERR_DAMAGED if it cannot. */
-int	db_check_size(struct db *db, uint32_t commit,
+/* Whether a database of commit pages can be made of the database file, the
+ * first known pages, and the pages of m: ERR_DAMAGED if it cannot. */
+int	db_check_size(struct db *db, uint32_t commit, uint32_t known,
 	    const struct wal_map *m, struct err *e);
 /* Pages of the database file: by its header where that is valid (rollback
  * journal), else by its size. */

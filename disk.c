@@ -159,6 +159,26 @@ disk_pwrite(int fd, const void *p, size_t n, int64_t off, const char *path,
 	return 0;
 }
 
+ssize_t
+disk_pread(int fd, void *p, size_t n, uint64_t off, const char *path,
+    struct err *e)
+{
+	size_t got = 0;
+	ssize_t k;
+
+	while (got < n) {
+		k = pread(fd, (char *)p + got, n - got, (off_t)(off + got));
+		if (k < 0 && errno == EINTR)
+			continue;
+		if (k < 0)
+			return err_sys(e, path, "read");
+		if (k == 0)
+			break;
+		got += (size_t)k;
+	}
+	return (ssize_t)got;
+}
+
 int
 disk_truncate(int fd, int64_t size, const char *path, struct err *e)
 {

@@ -45,6 +45,9 @@ int	disk_write(int fd, const void *p, size_t n, const char *path,
 	    struct err *e);
 int	disk_pwrite(int fd, const void *p, size_t n, int64_t off,
 	    const char *path, struct err *e);
+/* As many of n bytes at off as the file has; their number or -1. */
+ssize_t	disk_pread(int fd, void *p, size_t n, uint64_t off, const char *path,
+	    struct err *e);
 int	disk_truncate(int fd, int64_t size, const char *path, struct err *e);
 /* A failure is final for the file: drop it and write it again. */
 int	disk_sync(int fd, const char *path, struct err *e);

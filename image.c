@@ -56,7 +56,7 @@ map_wal(struct image *m, const struct wal_index *x, struct err *e)
 			return contradiction(m, e);
 		return 0;
 	}
-	if (db_check_size(m->db, m->commit, &m->map, e) != 0)
+	if (db_check_size(m->db, m->commit, 0, &m->map, e) != 0)
 		return -1;
 	wal_map_reduce(&m->map, m->commit);
 	return 1;
@@ -69,7 +69,7 @@ file_alone(struct image *m, struct err *e)
 	m->wal = NULL;
 	if (m->commit == 0)
 		return db_file_pages(m->db, &m->commit, e) == 0 ? 1 : -1;
-	return db_check_size(m->db, m->commit, &m->map, e) == 0 ? 1 : -1;
+	return db_check_size(m->db, m->commit, 0, &m->map, e) == 0 ? 1 : -1;
 }
 
 static int

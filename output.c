@@ -116,13 +116,15 @@ move_sidecars(const char *out, bool back, struct err *e)
 static void
 remove_asides(const char *out)
 {
-	struct err ignored;
+	struct err why;
 	char *path;
 	size_t i;
 
 	for (i = 0; i < SIDECARS; i++) {
 		path = xasprintf("%s%s.replaced", out, sidecars[i]);
-		disk_unlink(path, &ignored);
+		if (disk_unlink(path, &why) != 0)
+			log_line(LOG_WARN, "cannot remove what was replaced",
+			    "error", why.text, NULL);
 		free(path);
 	}
 }
@@ -236,8 +238,9 @@ replace(struct output *o, const char *dir, struct err *e)
 		remove_asides(o->path);
 	return disk_close(&o->fd, o->path, e);
 back:
-	if (o->force)
-		move_sidecars(o->path, true, &ignored);
+	if (o->force && move_sidecars(o->path, true, &ignored) != 0)
+		err_hint(e, "rename %s-wal.replaced back to %s-wal: it holds "
+		    "commits of that database", o->path, o->path);
 	return -1;
 }
 

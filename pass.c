@@ -161,8 +161,15 @@ drop_bad(struct pass *p, struct err *e)
 int
 pass_begin(struct pass *p, struct err *e)
 {
+	size_t i;
+
 	if (store_list(p->root, -1, &p->l, e) != 0)
 		return -1;
+	for (i = 0; i < p->l.n; i++)
+		if (p->l.file[i].unread) {	/* not now */
+			*e = p->l.first_unread;
+			return -1;
+		}
 	return drop_bad(p, e);
 }
 

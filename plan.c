@@ -156,18 +156,20 @@ explain(const struct store_list *l, uint64_t reached, uint64_t to,
 	uint64_t next;
 	bool damaged;
 	const char *sep, *why;
+	enum err_kind kind;
 
 	next = next_start(l, reached, to, &damaged);
 	if (!damaged && not_kept(l, to))
 		return err_set(e, ERR_ABSENT, "%s: transaction %s is not "
 		    "available", no_backup, TXID(to));
+	kind = l->first_bad.kind == ERR_SYSTEM ? ERR_SYSTEM : ERR_DAMAGED;
 	sep = damaged && l->first_bad.kind != ERR_NONE ? ": " : "";
 	why = *sep != '\0' ? l->first_bad.text : "";
 	if (next == 0)
-		return err_set(e, ERR_DAMAGED, "non-contiguous ltx files: "
+		return err_set(e, kind, "non-contiguous ltx files: "
 		    "have up to %s but need %s%s%s", TXID(reached), TXID(to),
 		    sep, why);
-	return err_set(e, ERR_DAMAGED, "non-contiguous ltx files: have up to "
+	return err_set(e, kind, "non-contiguous ltx files: have up to "
 	    "%s but next file starts at %s%s%s", TXID(reached), TXID(next),
 	    sep, why);
 }

@@ -454,43 +454,55 @@ out:
 	return rc;
 }
 
-/* One level of another writer's local copies; no link is followed. */
+/* Removes names of files (or of temporaries) from directory name of the open
+ * directory dir; no link is followed. */
 static int
-remove_level(int copies, const char *name, const char *path, struct err *e)
+sweep(int dir, const char *name, bool temporaries, const char *path,
+    struct err *e)
 {
 	struct store_file ignored;
 	struct dirent *d;
 	DIR *dp = NULL;
 	int fd, rc = 0;
 
-	fd = openat(copies, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW |
+	fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW |
 	    O_CLOEXEC);
 	if (fd >= 0 && (dp = fdopendir(fd)) == NULL)
 		close(fd);
 	if (dp == NULL)
 		return 0;
 	while (rc == 0 && (d = readdir(dp)) != NULL)
-		if (store_parse_name(d->d_name, &ignored))
+		if (temporaries ? store_is_temporary(d->d_name) :
+		    store_parse_name(d->d_name, &ignored))
 			rc = disk_unlink_in(dirfd(dp), d->d_name, path, e);
 	closedir(dp);
 	return rc;
 }
 
-/* The local copies of another writer, which it would upload over our files. */
+/* The local copies of another writer, which it would upload over our files; and
+ * what a crash left of a file of ours at level 0. */
 static int
-remove_copies(const struct resume *r, struct err *e)
+clean_up(const struct resume *r, struct err *e)
 {
-	char *path = xasprintf("%s/ltx", r->meta), name[8];
+	char *copies = xasprintf("%s/ltx", r->meta), name[8];
+	char *ltx = xasprintf("%s/ltx", r->root);
 	int fd, level, rc = 0;
 
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	fd = open(copies, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	for (level = 0; fd >= 0 && rc == 0 && level < STORE_LEVELS; level++) {
 		snprintf(name, sizeof name, "%d", level);
-		rc = remove_level(fd, name, path, e);
+		rc = sweep(fd, name, false, copies, e);
 	}
 	if (fd >= 0)
 		close(fd);
-	free(path);
+	fd = open(ltx, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0) {
+		if (rc == 0)
+			rc = sweep(fd, "0", true, ltx, e);
+		close(fd);
+	}
+	free(ltx);
+	free(copies);
 	return rc;
 }
 
@@ -514,7 +526,7 @@ resume_claim(const struct resume *r, struct pages *t,
 	    strcmp(i.host, me.host) != 0 || i.page_size != me.page_size)
 		rc = store_identity_write(r->root, &me, o, e);
 	if (rc == 0)
-		rc = remove_copies(r, e);
+		rc = clean_up(r, e);
 	if (rc == 0)
 		memcpy(t->id, me.id, sizeof t->id);
 	store_identity_free(&me);

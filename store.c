@@ -115,6 +115,20 @@ store_parse_name(const char *name, struct store_file *f)
 	    parse_hex16(name + 17, &f->max_txid);
 }
 
+bool
+store_is_temporary(const char *name)
+{
+	struct store_file ignored;
+	char s[NAME_SIZE + 1];
+
+	if (strlen(name) != NAME_SIZE + 4 ||
+	    strcmp(name + NAME_SIZE, ".tmp") != 0)
+		return false;
+	memcpy(s, name, NAME_SIZE);
+	s[NAME_SIZE] = '\0';
+	return store_parse_name(s, &ignored);
+}
+
 /* The header against the name, and the range against what the level allows. */
 static int
 agree(const struct store_file *f, const char *path, struct err *e)
@@ -151,13 +165,11 @@ read_header(const char *root, struct store_file *f, struct err *e)
 	f->size = (uint64_t)st.st_size;
 	f->mtime_ms = (int64_t)st.st_mtim.tv_sec * 1000 +
 	    st.st_mtim.tv_nsec / 1000000;
-	k = pread(fd, buf, sizeof buf, 0);
-	if (k < 0)
-		err_sys(e, path, "read");
-	else if ((size_t)k < sizeof buf)
+	k = disk_pread(fd, buf, sizeof buf, 0, path, e);
+	if (k >= 0 && (size_t)k < sizeof buf)
 		err_set(e, ERR_DAMAGED, "%s: invalid ltx file: has size %zd "
 		    "bytes (minimum %d)", path, k, LTX_HEADER_SIZE);
-	else if (ltx_parse_header(buf, &f->h, path, e) == 0)
+	else if (k >= 0 && ltx_parse_header(buf, &f->h, path, e) == 0)
 		rc = agree(f, path, e);
 out:
 	if (fd >= 0)

@@ -38,6 +38,8 @@ struct store_list {
 
 /* MIN and MAX from a name of the form MIN-MAX.ltx; false for any other. */
 bool	store_parse_name(const char *name, struct store_file *f);
+/* Whether it is the name of a file that is being written. */
+bool	store_is_temporary(const char *name);
 /* The path of f under root, malloc'd. */
 char	*store_path(const char *root, const struct store_file *f);
 /*

@@ -30,12 +30,11 @@
  * Frames up to an mxFrame that was read before them do not change while a read
  * transaction pins them.
  */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "be.h"
+#include "disk.h"
 #include "wal.h"
 
 #define MAGIC 0x377f0682u
@@ -136,27 +135,6 @@ wal_free(struct wal *w)
 	free(w);
 }
 
-/* As many of n bytes as the file has; their number or -1. */
-static ssize_t
-read_at(const struct wal *w, void *p, size_t n, uint64_t off, struct err *e)
-{
-	size_t got = 0;
-	ssize_t k;
-
-	while (got < n) {
-		k = pread(w->fd, (char *)p + got, n - got,
-		    (off_t)(off + got));
-		if (k < 0 && errno == EINTR)
-			continue;
-		if (k < 0)
-			return err_sys(e, w->path, "read");
-		if (k == 0)
-			break;
-		got += (size_t)k;
-	}
-	return (ssize_t)got;
-}
-
 int
 wal_seek(struct wal *w, uint32_t salt1, uint32_t salt2,
     const struct wal_pos *from, struct err *e)
@@ -166,7 +144,7 @@ wal_seek(struct wal *w, uint32_t salt1, uint32_t salt2,
 	ssize_t k;
 
 	w->have = 0;
-	k = read_at(w, h, sizeof h, 0, e);
+	k = disk_pread(w->fd, h, sizeof h, 0, w->path, e);
 	if (k != (ssize_t)sizeof h)
 		return k < 0 ? -1 : 0;
 	if ((be32(h) & ~1u) != MAGIC || be32(h + 4) != VERSION ||
@@ -205,7 +183,8 @@ wal_holds(struct wal *w, const struct wal_pos *at, struct err *e)
 
 	if (at->frames == 0)
 		return 0;
-	k = read_at(w, h, sizeof h, wal_size(at->frames - 1, w->page_size), e);
+	k = disk_pread(w->fd, h, sizeof h,
+	    wal_size(at->frames - 1, w->page_size), w->path, e);
 	if (k != (ssize_t)sizeof h)
 		return k < 0 ? -1 : 0;
 	return be32(h + 8) == at->salt1 && be32(h + 12) == at->salt2 &&
@@ -220,8 +199,9 @@ fetch(struct wal *w, int *rc, struct err *e)
 	ssize_t k;
 
 	if (n < w->first || n - w->first >= w->have) {
-		k = read_at(w, w->buf, (size_t)w->cap * w->frame_size,
-		    wal_size(n, w->page_size), e);
+		k = disk_pread(w->fd, w->buf,
+		    (size_t)w->cap * w->frame_size,
+		    wal_size(n, w->page_size), w->path, e);
 		w->first = n;
 		w->have = k < 0 ? 0 : (uint32_t)k / w->frame_size;
 		if (w->have == 0) {
@@ -271,8 +251,8 @@ wal_read_page(struct wal *w, const struct wal_pos *gen,
 	ssize_t k;
 
 	w->have = 0;
-	k = read_at(w, w->buf, w->frame_size,
-	    wal_size(f->frame - 1, w->page_size), e);
+	k = disk_pread(w->fd, w->buf, w->frame_size,
+	    wal_size(f->frame - 1, w->page_size), w->path, e);
 	if (k < 0)
 		return -1;
 	if ((uint32_t)k != w->frame_size || be32(h) != f->pgno ||

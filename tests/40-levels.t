@@ -34,7 +34,7 @@ ok 'a window that holds all' "$LS" prune -keep 24h "file://$dir"
 files >"$T/after"
 ok 'it removes nothing either' cmp "$T/before" "$T/after"
 start_replicate "$db" "$dir"
-poll 20 grep -q 'replicating to' "$T/log"
+poll 20 grep -qx "$PID" "$dir/.lock"
 status 5 'beside a replicator' "$LS" prune "file://$dir"
 ok 'beside a replicator, -dry-run' "$LS" prune -dry-run "file://$dir"
 stop_replicate

@@ -498,6 +498,18 @@ class Model:
         elif r.op in (TIMES, CHMOD) and isinstance(node, File):
             node.changed = self.n
 
+    def points(self):
+        """The TXIDs in which a chain of files ends."""
+        ltx = self.find(os.path.join(self.base, 'replica', 'ltx'))
+        reached = {0}
+        for high, low in sorted(
+                (int(name[17:33], 16), int(name[:16], 16))
+                for level in (ltx.live.values() if ltx else ())
+                for name in level.live if name.endswith('.ltx')):
+            if any(low - 1 <= r < high for r in reached):
+                reached.add(high)
+        return frozenset(reached - {0})
+
     def torn(self, node, rnd):
         """The last write, cut at a sector."""
         data = bytes(node.live)
@@ -625,7 +637,7 @@ class Crash:
     def __init__(self, replay, k, variant, files, nodes, step, acked):
         self.replay, self.k, self.variant = replay, k, variant
         self.files, self.nodes = files, nodes
-        self.kind, self.clock = step[1], step[2]
+        self.kind, self.clock, self.expected = step[1], step[2], step[3]
         self.acked = acked
 
     def build(self, base):
@@ -670,16 +682,18 @@ class Crash:
         return {(p, digest(d)) for p, d in self.files.items()
                 if p.endswith('.ltx') and d is not None}
 
-    def check_points(self, may_go):
-        """Every TXID is a committed state, one new enough.  may_go: retention
-        was interrupted, so there may be some that it has not finished with:
-        they are returned."""
+    def check_points(self):
+        """Every TXID is a committed state, one new enough.  Retention may
+        have been interrupted, so there may be some that it has not finished
+        with: they are returned."""
         known, best, gone = self.replay.notes['committed'], -1, []
-        for txid in points(self.root):
+        listed = points(self.root)
+        lost = self.expected - {int(txid, 16) for txid in listed}
+        for txid in listed:
             try:
                 data = restored(self.root, self.scratch + '.r', '-txid', txid)
             except Failure:
-                if not may_go:
+                if int(txid, 16) in self.expected:
                     raise
                 gone.append(txid)
                 continue
@@ -689,6 +703,8 @@ class Crash:
         if best < self.acked:
             raise Failure('value %d was acknowledged, the newest there is %d'
                           % (self.acked, best))
+        if lost:
+            raise Failure('no longer there: %s' % sorted(lost))
         return gone
 
     def check_output(self):
@@ -750,10 +766,10 @@ class Crash:
         if self.check_newest() != before:
             raise Failure('the database has changed')
         gone = []
-        if self.replay.is_new(('points', self.acked,
+        if self.replay.is_new(('points', self.acked, self.expected,
                                frozenset(self.ltx_files()))):
             integrity(before, self.scratch)
-            gone = self.check_points(True)
+            gone = self.check_points()
         if self.kind == 'restore':
             self.restore_again()
         c = self.commit()
@@ -788,7 +804,7 @@ class Replay:
         if self.counted == 0:
             raise Failure('the shim saw no call: nothing is tested')
         self.initial = os.path.join(directory, 'initial')
-        self.acks = self.all_acks()
+        self.acks, self.steps = self.all_acks(), self.all_steps()
         self.lock = threading.Lock()
         self.known, self.failures, self.done, self.same = set(), [], 0, 0
         self.number = 0
@@ -818,8 +834,25 @@ class Replay:
         return sorted(acks)
 
     def step_of(self, i):
-        start = self.records[i].end
-        return [s for s in self.notes['steps'] if s[0] < start][-1]
+        return [s for s in self.steps if s[0] < self.records[i].end][-1]
+
+    def all_steps(self):
+        """Each with what was there before it and is there after it."""
+        steps = [list(s) for s in self.notes['steps']]
+        there, model, ends = [], self.new_model(), [s[0] for s in steps]
+        for r in self.records:
+            while ends and r.end > ends[0]:
+                there.append(model.points())
+                ends.pop(0)
+            model.apply(r)
+        there.append(model.points())
+        return [s + [there[i] & there[i + 1]] for i, s in enumerate(steps)]
+
+    def new_model(self):
+        model = Model(self.initial)
+        model.load(self.initial)
+        model.base = self.notes['base']
+        return model
 
     def chosen(self, only, n):
         wanted = {}
@@ -848,9 +881,7 @@ class Replay:
 
     def crashes(self, wanted):
         """In the order of the calls."""
-        model, acked, acks = Model(self.initial), -1, list(self.acks)
-        model.load(self.initial)
-        model.base = self.notes['base']
+        model, acked, acks = self.new_model(), -1, list(self.acks)
         for i, r in enumerate(self.records):
             model.apply(r)
             while acks and acks[0][0] <= i + 1:
@@ -883,11 +914,9 @@ class Replay:
 
     def run(self, only, n, keep):
         self.new_digest = self.notes['restored']
-        crashes = list(self.crashes(self.chosen(only, quick))) if quick \
-            else self.crashes(self.chosen(only, quick))
-        if os.environ.get("ONLY"):
-            return {int(x.split(":")[0]): (x.split(":")[1],) for x in os.environ["ONLY"].split()}
-        if quick:
+        crashes = self.crashes(self.chosen(only, n))
+        if self.until:          # some of the whole life
+            crashes = list(crashes)
             random.Random(self.seed).shuffle(crashes)
         slots = threading.Semaphore(2 * WORKERS)
         with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:

@@ -3,7 +3,7 @@
 """Faults: every call that changes files fails, once or from then on.
 
     fault.py [-quick] [-seed N] [-blind] [-keep] [-each N] [-class CLASS]
-        [-db] [-only STEP:CLASS:K:ERRNO:MODE]
+        [-db] [-step N] [-only STEP:CLASS:K:ERRNO:MODE]
 
 The life of crash.py is lived once and its files are copied before each step.
 Then each step is run on such a copy, again and again, with a fault by shim.c:
@@ -18,7 +18,7 @@ and exit with status 1, or, as a daemon, go on, and catch up by itself when the
 fault is gone.  No temporary, lock or descriptor may be left behind, nothing
 that was acknowledged lost, and the next replicate -once must succeed.  -each:
 so many at random of each step and class, not all; -class: of one only; -db:
-calls for the database fail as well.  Exit status 1 on any
+calls for the database fail as well; -step: only these.  Exit status 1 on any
 failure, which is replayed by the line printed: give the same seed and -only.
 """
 import argparse
@@ -458,6 +458,7 @@ def main():
     p.add_argument('-seed', type=int, default=int(time.time()))
     p.add_argument('-each', type=int, default=0)
     p.add_argument('-class', dest='what')
+    p.add_argument('-step', type=int)
     p.add_argument('-only')
     a = p.parse_args()
     print('seed %d' % a.seed, flush=True)
@@ -476,7 +477,9 @@ def main():
             run.trial(Trial(run, steps[int(number)], what, int(k), error,
                             mode), a.keep)
         else:
-            if a.quick:
+            if a.step is not None:
+                run.steps = [steps[a.step]]
+            elif a.quick:
                 rnd = random.Random(a.seed)
                 run.steps = rnd.sample(steps, 3)
             run.run(a.seed, a.each or (QUICK_EACH if a.quick else 0),
