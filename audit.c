@@ -3,10 +3,10 @@
  * Audit.
  *
  * What the table has for each page must be what the database has at the commit
- * that the table is of.  Anything else means that somebody wrote to the database
- * file behind SQLite's back, that the disk or the memory is failing, or that we
- * are wrong; whichever, the replica shall have what the database has.  Slices
- * look at the image under the pin, so writers are not held up.
+ * that the table is of.  Anything else means that somebody wrote to the
+ * database file behind SQLite's back, that the disk or the memory is failing,
+ * or that we are wrong; whichever, the replica shall have what the database
+ * has.  Slices look at the image under the pin, so writers are not held up.
  */
 #include <stdlib.h>
 

@@ -471,9 +471,9 @@ read_generation(struct capture *c, struct wal *w, const struct wal_index *x,
 }
 
 /*
- * Everything up to x is in the database file, which is frozen for as long as the
- * pin is held, while the WAL may be restarted at any moment: so pages are read
- * from there, whatever frame they were found in.
+ * Everything up to x is in the database file, which is frozen for as long as
+ * the pin is held, while the WAL may be restarted at any moment: so pages are
+ * read from there, whatever frame they were found in.
  */
 static void
 read_from_file(struct batch *b)

@@ -15,7 +15,8 @@
 
 /* Mode and owner of what is created: the database's, so never wider
  * (directories: what that file mode means for one, but no more than the
- * database's own directory grants, and never written to by others).  Owner is set where we may. */
+ * database's own directory grants, and never written to by others).  Owner is
+ * set where we may. */
 struct disk_owner {
 	mode_t file_mode, dir_mode;
 	uid_t uid;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: ISC */
-/* A warm standby: restored once, then kept equal to the replica's newest state. */
+/*
+ * A warm standby: restored once, then kept equal to the replica's newest
+ * state.
+ */
 #ifndef FOLLOW_H
 #define FOLLOW_H
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * A database in WAL mode is written by checkpoints alone, and each announces
- * itself in the wal-index (nBackfillAttempted) before it writes the first page,
- * and when it is done (nBackfill).  So if size, times or inode of the file
- * are not those of before while generation and both counters are, something
- * else wrote it: cp over it, rsync --inplace.  No event and no frame tells that.
+ * itself in the wal-index (nBackfillAttempted) before it writes the first
+ * page, and when it is done (nBackfill).  So if size, times or inode of the
+ * file are not those of before while generation and both counters are,
+ * something else wrote it: cp over it, rsync --inplace.  No event and no frame
+ * tells that.
  *
  * The index is read before the file is looked at when this is noted, so that a
  * checkpoint in between shows in the index the next time.

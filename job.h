@@ -15,8 +15,8 @@
 
 struct job_config {
 	struct pair_config pair;
-	struct compact levels;	/* from compact_init(); root and db are set here */
-	int64_t audit_interval_ms;	/* for one look at all pages; 0: never */
+	struct compact levels;	/* without root, db and owner */
+	int64_t audit_interval_ms;	/* 0: never */
 	int64_t sync_interval_ms;	/* between passes; -1: by load */
 	uint32_t checkpoint_frames;	/* a longer WAL; 0: by our own rule */
 	int64_t truncate_frames;	/* 0: by our own rule; < 0: never */

@@ -21,8 +21,10 @@ void	levels_stop(struct levels *l, int64_t timeout_ms);
  * rests until it is resumed.
  */
 struct levels_entry *levels_add(struct levels *l, const struct compact *c);
-/* Before the replica is opened, closed by a full image, or given up: waits until
- * nothing is done there, and keeps it so. */
+/*
+ * Before the replica is opened, closed by a full image, or given up: waits
+ * until nothing is done there, and keeps it so.
+ */
 void	levels_suspend(struct levels_entry *n);
 void	levels_resume(struct levels_entry *n);
 /* Something was published. */

@@ -2,7 +2,72 @@
 /*
  * Litestream for a local directory: the commands.
  *
-GRAPH
+ *	apply.c: apply.h ltx.h
+ *	audit.c: audit.h image.h ltx.h
+ *	capture.c: capture.h image.h ltx.h wal.h
+ *	check.c: check.h ltx.h
+ *	checkpoint.c: checkpoint.h
+ *	cmd.c: cmd.h
+ *	cmd_config.c: cmd.h cmd_config.h config.h opt.h scan.h
+ *	cmd_prune.c: cmd.h cmd_prune.h opt.h pass.h plan.h store.h util.h
+ *	cmd_replicate.c: cmd.h cmd_replicate.h config.h db.h operand.h
+ *	    opt.h replicate.h setup.h store.h
+ *	cmd_restore.c: cmd.h cmd_restore.h follow.h operand.h opt.h
+ *	    points.h restore.h store.h util.h v3.h
+ *	cmd_verify.c: cmd.h cmd_verify.h opt.h store.h util.h verify.h
+ *	compact.c: compact.h pass.h
+ *	compare.c: check.h compare.h db.h image.h plan.h
+ *	config.c: config.h keys.h node.h store.h
+ *	crc64.c: be.h crc64.h
+ *	db.c: be.h db.h disk.h wal.h
+ *	disk.c: disk.h
+ *	emit.c: emit.h ltx.h wal.h
+ *	exec.c: exec.h
+ *	findings.c: findings.h
+ *	follow.c: apply.h disk.h follow.h plan.h standby.h store.h watch.h
+ *	image.c: image.h ltx.h
+ *	intact.c: intact.h
+ *	job.c: checkpoint.h job.h upkeep.h
+ *	keys.c: keys.h
+ *	levels.c: levels.h
+ *	litestream-test.c: test_cmds.h
+ *	litestream.c: cmd.h cmd_config.h cmd_prune.h cmd_replicate.h
+ *	    cmd_restore.h cmd_verify.h db.h opt.h
+ *	ltx.c: be.h crc64.h disk.h ltx.h
+ *	merge.c: ltx.h merge.h
+ *	node.c: node.h
+ *	operand.c: config.h operand.h store.h
+ *	opt.c: opt.h
+ *	output.c: output.h
+ *	pages.c: be.h crc64.h pages.h
+ *	pair.c: checkpoint.h pair.h plan.h resume.h snapshot.h
+ *	pass.c: merge.h pass.h plan.h
+ *	plan.c: plan.h
+ *	points.c: plan.h points.h
+ *	progress.c: progress.h util.h
+ *	replicate.c: exec.h replicate.h restore.h
+ *	restore.c: db.h disk.h ltx.h output.h progress.h restore.h v3.h
+ *	resume.c: ltx.h plan.h resume.h
+ *	retain.c: plan.h retain.h
+ *	scan.c: scan.h
+ *	setup.c: compact.h scan.h setup.h
+ *	snapshot.c: image.h ltx.h snapshot.h store.h
+ *	standby.c: be.h db.h disk.h ltx.h standby.h
+ *	store.c: be.h store.h
+ *	test_load.c: test_cmds.h
+ *	test_run.c: test_cmds.h
+ *	test_shrink.c: test_cmds.h
+ *	test_sql.c: test_cmds.h
+ *	test_validate.c: test_cmds.h
+ *	trouble.c: trouble.h
+ *	unlz4.c: unlz4.h
+ *	upkeep.c: checkpoint.h upkeep.h wal.h
+ *	util.c: util.h
+ *	v3.c: be.h db.h disk.h unlz4.h v3.h wal.h
+ *	verify.c: check.h compare.h db.h disk.h findings.h plan.h
+ *	    restore.h v3.h verify.h
+ *	wal.c: be.h disk.h wal.h
+ *	watch.c: watch.h
  */
 #include <stdio.h>
 #include <string.h>

@@ -20,7 +20,10 @@ struct replicate_args {
 
 /* Restores the databases that are absent and whose replicas have one. */
 int	replicate_restore(const struct replicate_args *a, struct err *e);
-/* One pass over each: everything committed before the call is in the replica after. */
+/*
+ * One pass over each: everything committed before the call is in the replica
+ * after.
+ */
 int	replicate_once(const struct replicate_args *a, struct err *e);
 /*
  * Until SIGINT, SIGTERM or the end of the child.  0 with *status: 0, or what

@@ -6,16 +6,17 @@
  * were killed at any instruction, and they are plain SQLite: so the only thing
  * that can keep them out, and the only log they understand, are SQLite's own.
  * Building a WAL beside the file would need the wal-index and its locks, and
- * readers that may write -shm.  Writing through SQLite would need sqlite_dbpage,
- * which most builds lack, and would not take an image whose header it does not
- * like.  The rollback journal is 30 lines, documented, and every SQLite since
- * 3.0 rolls it back by itself.
+ * readers that may write -shm.  Writing through SQLite would need
+ * sqlite_dbpage, which most builds lack, and would not take an image whose
+ * header it does not like.  The rollback journal is 30 lines, documented, and
+ * every SQLite since 3.0 rolls it back by itself.
  *
  * Locks, by fcntl, on bytes of the file that SQLite never stores anything in:
  *	40000000	PENDING: no new reader
  *	40000001	RESERVED: the one writer; its journal is not hot
- *	40000002	SHARED, 510 bytes: readers share it; EXCLUSIVE is a write lock
- *	3fffffff	ours, unknown to SQLite: held for life by the one who follows
+ *	40000002	SHARED, 510 bytes: readers share it, EXCLUSIVE is a
+ *			write lock on it
+ *	3fffffff	ours, unknown to SQLite: held for life by the follower
  *
  * PATH-journal, big-endian:
  *	0	8	d9 d5 05 f9 20 a1 63 d7
@@ -24,8 +25,8 @@
  *	16	4	pages of the file before the change
  *	20	4	512: the header fills so many bytes
  *	24	4	page size before the change
- *	512	...	records: page number, page, checksum (nonce + every 200th
- *			byte, counted from 200 before the end)
+ *	512	...	records: page number, page, checksum (nonce + every
+ *			200th byte, counted from 200 before the end)
  * It is hot, and to be rolled back by whoever comes first, if it exists, begins
  * with a byte that is not zero, and nobody holds RESERVED.
  *

@@ -9,8 +9,8 @@
  * interval all pages are compared, in slices.  The heartbeat sees what no watch
  * reports; idle, only that is left.
  *
- * While nothing works only the retry is due, and whether the WAL, which the pins
- * keep, is about to fill the application's disk.
+ * While nothing works only the retry is due, and whether the WAL, which the
+ * pins keep, is about to fill the application's disk.
  */
 #include <sys/stat.h>
 #include <sys/statvfs.h>

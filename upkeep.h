@@ -16,7 +16,7 @@ struct upkeep {
 	/* Set by the caller. */
 	struct pair *pair;
 	struct levels_entry *levels;
-	int64_t audit_interval_ms;	/* for one look at all pages; 0: never */
+	int64_t audit_interval_ms;	/* 0: never */
 	int64_t sync_interval_ms;	/* between passes; -1: by load */
 	uint32_t checkpoint_frames;	/* a longer WAL; 0: by our own rule */
 	int64_t truncate_frames;	/* 0: by our own rule; < 0: never */

@@ -14,11 +14,13 @@
  *	SHIM_CLEAR	file: while it exists nothing fails
  *	SHIM_HIT	file to create when something was made to fail
  *	SHIM_ALLOC	K:MODE: the Kth allocation of the program fails
- *	SHIM_COUNT	file to write the numbers of calls, reads, allocations to
+ *	SHIM_COUNT	file to write the numbers of calls, reads and
+ *			allocations to
  *	SHIM_CLOCK	seconds to add to the wall and the boot clock
  *	SHIM_SPEED	how much faster they and all waiting go
  *
- * An fsync that is made to fail loses the data: a NAME.tmp is emptied.  -shm files, which are mapped, are left alone.
+ * An fsync that is made to fail loses the data: a NAME.tmp is emptied.  -shm
+ * files, which are mapped, are left alone.
  */
 #define _GNU_SOURCE
 

@@ -3,9 +3,9 @@
  * Preloaded into an application: dies after the commit frame of a transaction
  * is in the WAL and before the wal-index says so.
  *
- * SQLite writes a frame as its header of 24 bytes and then, right behind it, the
- * page; a header whose second word is not 0 is that of a commit.  GHOST is the
- * probability, GHOST_SEED the seed.
+ * SQLite writes a frame as its header of 24 bytes and then, right behind it,
+ * the page; a header whose second word is not 0 is that of a commit.  GHOST is
+ * the probability, GHOST_SEED the seed.
  */
 #define _GNU_SOURCE
 
