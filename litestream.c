@@ -4,7 +4,7 @@
  *
  *	apply.c: apply.h ltx.h
  *	audit.c: audit.h image.h ltx.h
- *	capture.c: capture.h image.h ltx.h wal.h
+ *	capture.c: capture.h ltx.h wal.h
  *	check.c: check.h ltx.h
  *	checkpoint.c: checkpoint.h
  *	cmd.c: cmd.h
@@ -20,6 +20,7 @@
  *	config.c: config.h keys.h node.h store.h
  *	crc64.c: be.h crc64.h
  *	db.c: be.h db.h disk.h wal.h
+ *	diff.c: capture.h image.h ltx.h wal.h
  *	disk.c: disk.h
  *	emit.c: emit.h ltx.h wal.h
  *	exec.c: exec.h
@@ -33,7 +34,9 @@
  *	litestream-test.c: test_cmds.h
  *	litestream.c: cmd.h cmd_config.h cmd_prune.h cmd_replicate.h
  *	    cmd_restore.h cmd_verify.h db.h opt.h
- *	ltx.c: be.h crc64.h disk.h ltx.h
+ *	ltx.c: be.h ltx.h ltx_format.h
+ *	ltx_read.c: be.h crc64.h disk.h ltx.h ltx_format.h
+ *	ltx_write.c: be.h crc64.h disk.h ltx.h ltx_format.h
  *	merge.c: ltx.h merge.h
  *	node.c: node.h
  *	operand.c: config.h operand.h store.h

@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: ISC
 """Crashes: every prefix of the calls that changed files, replayed.
 
-    crash.py [-quick] [-n N] [-seed N] [-normal] [-keep] [-blind]
+    crash.py [-quick] [-n N] [-kind KIND] [-seed N] [-normal] [-keep]
+        [-blind]
     crash.py -journal DIR -only K:VARIANT
 
 One life is recorded by shim.c: first backup, passes, a daemon with its
-checkpoints and levels, snapshots, retention, prune, restores, a rebase.  For
-each call k of the program the files as a crash after k can leave them are
-built in another directory, for each VARIANT:
+checkpoints and levels, snapshots, retention, prune, restores, a rebase, a
+follower.  For each call k of the program the files as a crash after k can
+leave them are built in another directory, for each VARIANT:
 
 keep    all effects are there: the process died
 drop    what no fsync made durable is lost: content, and names
@@ -21,7 +22,8 @@ what is restored be the database, every TXID a state that was committed, one of
 them not older than the last that was acknowledged; after one more commit and a
 pass with retention no temporary may be left.  -normal: the application has
 synchronous=NORMAL.  -quick: a short life, and as many crashes as four seconds
-allow; -n: so many at random.  -blind: the shim looks at nothing, which must be noticed.
+allow; -n: so many at random; -kind: in steps once, daemon, prune, restore or
+follow alone.  -blind: the shim looks at nothing, which must be noticed.
 LITESTREAM names the binary, CC the compiler.  Exit status 1 on any failure,
 which is then replayed by the line printed.
 """
@@ -139,6 +141,27 @@ def integrity(data, scratch):
         c.close()
     if said != 'ok' or len(rows) != 1:
         raise Failure('integrity_check: %s, values %s' % (said, rows))
+
+
+def start_follow(env, path, root):
+    return subprocess.Popen(
+        [LITESTREAM, 'restore', '-f', '-follow-interval', '20ms', '-o', path,
+         'file://' + root], stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
+
+
+def follows(path, root):
+    """Whether it is at the newest TXID."""
+    with open(path + '-txid') as f:
+        return f.read().strip() == points(root)[-1]
+
+
+def rows(path):
+    c = sqlite3.connect(path)
+    try:
+        return list(c.iterdump())
+    finally:
+        c.close()
 
 
 # The application: "crash.py app DB SYNCHRONOUS SEED", commands on stdin.
@@ -334,6 +357,26 @@ class Life:
             return True
         self.wait(done)
 
+    def follow(self):
+        self.step('follow', ())
+        path = self.out + '/follow.db'
+        p = start_follow(self.env(), path, self.root)
+        try:
+            for _ in range(2):
+                self.app.do('commit')
+                rc, text = litestream(
+                    self.env(skip='/'), 'replicate', '-once', self.db,
+                    'file://' + self.root)
+                if rc != 0:
+                    raise Failure('life: status %d: %s' % (rc, text))
+                self.wait(lambda: follows(path, self.root))
+        finally:
+            p.terminate()
+            rc = p.wait(60)
+        self.ack()
+        if rc != 0:
+            raise Failure('life: restore -f: status %d' % rc)
+
     def lose(self, path):
         """Something that a person does: durable at once."""
         name = path.encode()
@@ -357,8 +400,11 @@ class Life:
     def script(self):
         do, passes = self.app.do, 3 if self.quick else 20
         do('create')
+        do('checkpoint')        # so much is durable in any case
         do('commit')
         self.once()
+        if self.blind:          # that will be noticed
+            return
         for _ in range(passes):
             do('commit')
             self.once()
@@ -389,6 +435,7 @@ class Life:
         self.once()             # a rebase
         do('commit')
         self.once('-enforce-retention')
+        self.follow()
 
     def save(self):
         notes = {k: getattr(self, k) for k in (
@@ -743,6 +790,25 @@ class Crash:
         if left:
             raise Failure('left beside the output: %s' % sorted(left))
 
+    def follow_again(self):
+        path = os.path.join(self.base, 'out', 'follow.db')
+        p = start_follow(None, path, self.root)
+        try:
+            until = time.monotonic() + 10
+            while not (os.path.exists(path + '-txid') and
+                       follows(path, self.root)):
+                if p.poll() is not None or time.monotonic() > until:
+                    raise Failure('restore -f does not go on: %s' %
+                                  p.poll())
+                time.sleep(.01)
+        finally:
+            p.terminate()
+            p.wait()
+        with open(self.scratch, 'wb') as f:
+            f.write(restored(self.root, self.scratch + '.r'))
+        if rows(path) != rows(self.scratch):
+            raise Failure('restore -f: not what is in the replica')
+
     def commit(self):
         c = sqlite3.connect(self.db, isolation_level=None)
         c.execute('PRAGMA wal_autocheckpoint=0')
@@ -772,6 +838,8 @@ class Crash:
             gone = self.check_points()
         if self.kind == 'restore':
             self.restore_again()
+        if self.kind == 'follow':
+            self.follow_again()
         c = self.commit()
         try:
             self.settle(90, '-enforce-retention')
@@ -857,7 +925,8 @@ class Replay:
     def chosen(self, only, n):
         wanted = {}
         for i, r in enumerate(self.records):
-            if r.k != 0 and r.error == 0:
+            if r.k != 0 and r.error == 0 and self.kind in (
+                    None, self.step_of(i)[1]):
                 wanted[i] = VARIANTS
         if only:
             k, variant = only.split(':')
@@ -955,8 +1024,9 @@ class RecordedLife(Life):
         path = os.path.join(self.dir, 'notes')
         with open(path) as f:
             notes = json.load(f)
-        with open(self.out + '/new.db', 'rb') as f:
-            notes['restored'] = digest(f.read())
+        if not self.blind:
+            with open(self.out + '/new.db', 'rb') as f:
+                notes['restored'] = digest(f.read())
         with open(path, 'w') as f:
             json.dump(notes, f)
 
@@ -969,6 +1039,7 @@ def main():
         p.add_argument(flag, action='store_true')
     p.add_argument('-seed', type=int, default=int(time.time()))
     p.add_argument('-n', type=int, default=0)
+    p.add_argument('-kind')
     p.add_argument('-journal')
     p.add_argument('-only')
     a = p.parse_args()
@@ -985,6 +1056,7 @@ def main():
                         time.monotonic() + QUICK_S if a.quick and not a.n
                         else None)
         print('life: %.1f s' % (time.monotonic() - start), flush=True)
+        replay.kind = a.kind
         replay.run(a.only, a.n or (QUICK if a.quick else 0), a.keep)
         report(replay, directory)
         if a.keep:

@@ -65,8 +65,8 @@ only() {
 	    complain "<$1> outside $2"
 }
 only sqlite3 'db\.c|litestream-test\.c|test_[a-z]*\.[ch]'
-only lz4 'ltx\.c|unlz4\.c'
-only xxhash 'ltx\.c'
+only lz4 'ltx_read\.c|ltx_write\.c|unlz4\.c'
+only xxhash 'ltx\.c|ltx_read\.c'
 only yaml 'node\.c'
 
 for f in *.[ch]; do
