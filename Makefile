@@ -72,7 +72,7 @@ demo: all
 units: $(UNIT)
 
 check: all units
-	@prove -j$(JOBS) -e sh tests
+	@prove -f -o -j$(JOBS) -e sh tests
 
 lint:
 	@sh tests/lint.sh

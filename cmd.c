@@ -26,6 +26,7 @@ status_of(enum err_kind kind)
 		return CMD_FOREIGN;
 	case ERR_SYSTEM:
 	case ERR_BUSY:
+	case ERR_AWAY:
 	case ERR_FULL:
 		break;
 	}

@@ -193,8 +193,10 @@ class Writer:
             self.c.execute('DELETE FROM t WHERE id%3=0')
         self.c.execute('COMMIT')
 
-    def vacuum(self):
+    def thin(self):
         self.c.execute('DELETE FROM t WHERE id%2=0')
+
+    def vacuum(self):
         self.c.execute('VACUUM')
 
     def checkpoint(self):
@@ -417,6 +419,8 @@ class Life:
         self.once()
         for hours in (25, 26, 49):
             self.clock += hours * HOUR
+            if hours == 26:
+                do('thin')
             do('vacuum' if hours == 26 else 'commit')
             self.once('-force-snapshot')
             do('commit')
