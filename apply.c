@@ -72,6 +72,8 @@ apply_counter(const struct ltx_header *h)
 
 	if (h->salt != 0)
 		x ^= h->post_fingerprint ^ (uint64_t)h->salt << 32;
+	else
+		x ^= (uint64_t)h->timestamp_ms << 20 ^ h->commit;
 	x = (x ^ x >> 32) * UINT64_C(0xd6e8feb86659fd93);
 	x = (x ^ x >> 32) * UINT64_C(0xd6e8feb86659fd93);
 	return (uint32_t)(x ^ x >> 32);

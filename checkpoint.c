@@ -63,6 +63,7 @@ checkpoint_free(struct capture *c, bool *complete, struct err *e)
 		return 0;
 	switch (capture_move_pin(c, &found, e)) {
 	case 0:
+		intact_note(&c->intact, c->db, c->db_path);
 		return checkpoint_is_complete(c, complete, e);
 	case 1:
 		return 0;
@@ -139,7 +140,12 @@ checkpoint_truncate(struct capture *c, bool *done, struct err *e)
 	*done = false;
 	if (checkpoint_is_complete(c, &complete, e) != 0)
 		return -1;
-	return complete ? db_truncate_wal(c->db, done, e) : 0;
+	if (!complete || intact_broken(&c->intact, c->db, c->db_path))
+		return 0;	/* the next pass says so */
+	if (db_truncate_wal(c->db, done, e) != 0)
+		return -1;
+	intact_note(&c->intact, c->db, c->db_path);
+	return 0;
 }
 
 int

@@ -148,7 +148,9 @@ prune_list(struct pass *p, int64_t keep_ms, struct err *e)
 
 	if ((f = pass_newest(&p->l, -1)) == NULL)
 		return err_set(e, ERR_ABSENT, "no backups found");
-	r.now_ms = f->h.timestamp_ms;
+	/* Neither a stamp nor a clock that is ahead takes anything away. */
+	r.now_ms = f->h.timestamp_ms < time_wall_ms() ? f->h.timestamp_ms :
+	    time_wall_ms();
 	for (r.levels = STORE_SNAPSHOT - 1; r.levels > 0 &&
 	    pass_max(&p->l, r.levels) == 0; r.levels--)
 		;

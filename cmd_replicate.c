@@ -81,8 +81,9 @@ say_hello(const struct replicate_args *a)
 	log_line(LOG_INFO, "litestream", "version", CMD_VERSION, "sqlite",
 	    db_sqlite_version(), NULL);
 	if (db_sqlite_has_reset_bug())
-		log_line(LOG_DEBUG, "this SQLite has the WAL-reset bug, which "
-		    "cannot strike while a database is replicated", "sqlite",
+		log_line(LOG_WARN, "this version of SQLite has the WAL-reset "
+		    "bug, which can lose commits of an application that "
+		    "writes and checkpoints by several connections", "sqlite",
 		    db_sqlite_version(), NULL);
 	for (i = 0; i < a->n; i++)
 		log_line(LOG_INFO, "replicating to", "type", "file", "db",

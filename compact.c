@@ -418,3 +418,10 @@ compact_retention(struct compact *c, int64_t wall_ms, int64_t mono_ms,
 	end(&p, c);
 	return rc;
 }
+
+bool
+compact_waits(const struct compact *c)
+{
+	return !c->started || (c->levels > 0 && c->due_ms[1] < 0) ||
+	    c->due_ms[STORE_SNAPSHOT] < 0;
+}

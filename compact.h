@@ -56,6 +56,9 @@ void	compact_init(struct compact *c, const char *root,
  */
 int	compact_run(struct compact *c, int64_t wall_ms, int64_t mono_ms,
 	    int64_t *next_due_ms, struct err *e);
+/* Whether something new would make anything due that is not yet: else a call
+ * after a publication can wait for *next_due_ms. */
+bool	compact_waits(const struct compact *c);
 /* A level 9 file at the newest TXID, now. */
 int	compact_snapshot(struct compact *c, struct err *e);
 /* Retention of all levels, now. */

@@ -235,7 +235,7 @@ lift_snapshots(struct keys_reader *r, struct config *c)
 	struct config_snapshot all = { 0, 0 };
 	const struct config_db *d, *from = NULL, *from_keep = NULL;
 
-	for (d = c->db; d < c->db + c->n_db; d++)
+	for (d = c->db; d != NULL && d < c->db + c->n_db; d++)
 		if (lift(r, d, "intervals", d->snapshot.interval_ms,
 		    &all.interval_ms, &from) != 0 ||
 		    lift(r, d, "retentions", d->snapshot.retention_ms,
@@ -500,10 +500,10 @@ config_find(const struct config *c, const char *db_path)
 	const struct config_db *d;
 	const char *rel;
 
-	for (d = c->db; d < c->db + c->n_db; d++)
+	for (d = c->db; d != NULL && d < c->db + c->n_db; d++)
 		if (d->path != NULL && strcmp(d->path, db_path) == 0)
 			return copy_db(d);
-	for (d = c->db; d < c->db + c->n_db; d++) {
+	for (d = c->db; d != NULL && d < c->db + c->n_db; d++) {
 		if (d->dir == NULL || (rel = relative(d->dir, db_path)) == NULL)
 			continue;
 		if ((d->recursive || strchr(rel, '/') == NULL) &&

@@ -666,9 +666,11 @@ db_check_run(struct db_check *k, bool full, struct err *e)
 
 	rc = query(k->c, full ? "PRAGMA integrity_check(1)" :
 	    "PRAGMA quick_check(1)", NULL, &text);
-	if (rc != SQLITE_OK)
-		err_set(e, ERR_DAMAGED, "%s: integrity check failed: %s",
-		    k->path, sqlite3_errmsg(k->c));
+	if (rc != SQLITE_OK)	/* else it could not be checked */
+		err_set(e, (rc & 0xff) == SQLITE_CORRUPT ||
+		    (rc & 0xff) == SQLITE_NOTADB ? ERR_DAMAGED : ERR_SYSTEM,
+		    "%s: integrity check failed: %s", k->path,
+		    sqlite3_errmsg(k->c));
 	else if (strcmp(text, "ok") != 0)
 		rc = err_set(e, ERR_DAMAGED,
 		    "%s: integrity check failed: %s", k->path, text);

@@ -110,6 +110,23 @@ oldest_snapshot(const struct state *s)
 	return 0;
 }
 
+/* Whether higher levels have it: what retention, interrupted, may leave. */
+static bool
+is_covered(const struct state *s, const struct verify_gap *g)
+{
+	const struct store_file *f;
+	uint64_t reached = g->min_txid - 1;
+	size_t i;
+
+	for (i = 0; i < s->good; i++) {
+		f = s->by_end[i];
+		if (f->level > g->level && f->min_txid - 1 <= reached &&
+		    f->max_txid > reached)
+			reached = f->max_txid;
+	}
+	return reached >= g->max_txid;
+}
+
 static void
 find_gaps(struct state *s, uint64_t floor)
 {
@@ -133,7 +150,8 @@ find_gaps(struct state *s, uint64_t floor)
 			g->level = level;
 			g->min_txid = reached + 1;
 			g->max_txid = f->min_txid - 1;
-			g->closed = !f->bad && r->file[i].from == 0;
+			g->closed = (!f->bad && r->file[i].from == 0) ||
+			    is_covered(s, g);
 		}
 		if (f->max_txid > reached)
 			reached = f->max_txid;
@@ -156,10 +174,10 @@ check_links(struct state *s, const struct verify_file *v)
 		if (b->h.commit > before && b->h.page_size == f->h.page_size)
 			before = b->h.commit;
 		if (f->h.salt == 0 || f->h.pre_fingerprint == 0 ||
-		    b->h.salt != f->h.salt)
+		    b->h.salt == 0)
 			continue;
 		known = true;
-		if (b->h.post_fingerprint != f->h.pre_fingerprint)
+		if (store_contradicts(b, f))
 			findings_problem(s->r, xasprintf("%s: does not "
 			    "continue the state in which level %d ends at "
 			    "TXID %s", path, b->level, TXID(b->max_txid)));

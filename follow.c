@@ -548,6 +548,8 @@ watch_levels(struct follow *f)
 		if (!level_stat(f, i, &s) || (s.dev == f->watched[i].dev &&
 		    s.ino == f->watched[i].ino))
 			continue;
+		if (f->watched[i].ino != 0)	/* another history, perhaps */
+			f->whole = true;
 		path = xasprintf("%s/ltx/%d", f->root, i);
 		watch_drop(f->watch, (size_t)i);
 		watch_add(f->watch, path, WATCH_NAMES, (size_t)i);

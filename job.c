@@ -23,7 +23,6 @@
 
 #define ABSENT_MS 10000		/* between looks for an absent database */
 #define POLL_MS 1000		/* where its directory cannot be watched */
-#define STOP_RETRY_MS 500
 
 struct job {
 	struct job_config cf;
@@ -215,7 +214,7 @@ open_up(struct job *j, struct err *e)
 		rest(j, now + trouble_met(&u->trouble, j->cf.pair.db_path, e,
 		    now - start), &names);
 		if (stopping(j))
-			sleep_ms(STOP_RETRY_MS);
+			sleep_ms(j->cf.stop_retry_ms);
 	} while (!stopping(j) || !out_of_time(j, &until));
 	if (u->trouble.e.kind == ERR_NONE)	/* only waiting */
 		return err_set(e, ERR_NONE, "no database");
@@ -251,7 +250,7 @@ finish(struct job *j, struct err *e)
 			rc = 1;
 		if (rc >= 0 || out_of_time(j, &until))
 			break;
-		sleep_ms(STOP_RETRY_MS);
+		sleep_ms(j->cf.stop_retry_ms);
 	}
 	if (rc != 0)
 		return rc;

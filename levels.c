@@ -112,7 +112,7 @@ run(void *arg)
 		work(n);
 		pthread_mutex_lock(&l->mutex);
 		l->busy = NULL;
-		if (n->noted && n->due_ms == NEVER)
+		if (n->noted && compact_waits(&n->c))
 			n->due_ms = 0;
 		pthread_cond_broadcast(&l->cond);
 	}
@@ -140,15 +140,13 @@ levels_start(struct err *e)
 	return NULL;
 }
 
-void
+bool
 levels_stop(struct levels *l, int64_t timeout_ms)
 {
 	int64_t until = time_mono_ms() + timeout_ms;
 	bool ended;
 	size_t i;
 
-	if (l == NULL)
-		return;
 	pthread_mutex_lock(&l->mutex);
 	l->stopping = true;
 	pthread_cond_broadcast(&l->cond);
@@ -156,8 +154,8 @@ levels_stop(struct levels *l, int64_t timeout_ms)
 		sleep_until(l, until);
 	ended = l->ended;
 	pthread_mutex_unlock(&l->mutex);
-	if (!ended)	/* a long merge: the end of the process ends it */
-		return;
+	if (!ended)
+		return false;
 	pthread_join(l->thread, NULL);
 	for (i = 0; i < l->n; i++) {
 		free(l->entry[i]->root);
@@ -168,6 +166,7 @@ levels_stop(struct levels *l, int64_t timeout_ms)
 	pthread_cond_destroy(&l->cond);
 	pthread_mutex_destroy(&l->mutex);
 	free(l);
+	return true;
 }
 
 struct levels_entry *
@@ -214,7 +213,7 @@ levels_note(struct levels_entry *n)
 	pthread_mutex_lock(&n->l->mutex);
 	if (n->l->busy == n)
 		n->noted = true;	/* perhaps after it has looked */
-	else if (n->due_ms == NEVER) {
+	else if (compact_waits(&n->c)) {
 		n->due_ms = 0;
 		pthread_cond_broadcast(&n->l->cond);
 	}

@@ -12,9 +12,12 @@ struct levels;
 struct levels_entry;
 
 struct levels *levels_start(struct err *e);
-/* Finishes what it is at, and ends; if that takes longer, the process must end
- * now: what was not published is swept at the next start. */
-void	levels_stop(struct levels *l, int64_t timeout_ms);
+/*
+ * Finishes what it is at, and ends: true, and l is gone.  False: it takes
+ * longer; ask again, or end the process with all locks held (what was not
+ * published is swept at the next start).
+ */
+bool	levels_stop(struct levels *l, int64_t timeout_ms);
 
 /*
  * One replica; c (copied) as compact_init() and the configuration made it.  It

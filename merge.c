@@ -318,9 +318,7 @@ check_link(const struct merge *m, const struct store_file *a,
 		    "ids in input files: (%s,%s) -> (%s,%s)", m->what,
 		    TXID(a->min_txid), TXID(a->max_txid), TXID(b->min_txid),
 		    TXID(b->max_txid));
-	if (b->min_txid != a->max_txid + 1 || b->h.salt == 0 ||
-	    b->h.salt != a->h.salt || b->h.pre_fingerprint == 0 ||
-	    b->h.pre_fingerprint == a->h.post_fingerprint)
+	if (!store_contradicts(a, b))
 		return 0;
 	path = store_path(m->root, b);
 	err_set(e, ERR_DAMAGED, "%s: does not continue the state in which "

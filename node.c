@@ -170,7 +170,8 @@ expand(const struct text *in, struct text *out, const char *path,
 		i += used;
 		from = i + 1;
 	}
-	return append(out, in->s + from, in->n - from, path, e);
+	return in->n == from ? 0 :
+	    append(out, in->s + from, in->n - from, path, e);
 }
 
 static int

@@ -23,12 +23,15 @@
 #include <sys/stat.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "output.h"
 
+#define SQLITE_LOCKS 0x40000000	/* PENDING, RESERVED, SHARED */
+#define SQLITE_LOCKS_SIZE 512
 #define WRITE_SIZE (1024 * 1024)
 
 static const char *const sidecars[] = { "-wal", "-journal", "-shm" };
@@ -219,25 +222,77 @@ check_tmp(const struct output *o, struct err *e)
 	return 0;
 }
 
+/*
+ * Keeps everybody out of the database that is about to be replaced: SQLite's
+ * lock bytes, exclusively.  *fd is to be closed after the rename; -1 where there
+ * is nothing to lock, or no locks.
+ */
+static int
+hold_database(const char *path, int *fd, struct err *e)
+{
+	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET,
+	    .l_start = SQLITE_LOCKS, .l_len = SQLITE_LOCKS_SIZE };
+
+	*fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+	if (*fd < 0 || fcntl(*fd, F_SETLK, &l) == 0)
+		return 0;
+	if (errno != EACCES && errno != EAGAIN)
+		return 0;
+	close(*fd);
+	*fd = -1;
+	err_set(e, ERR_LOCKED, "%s: the database is in use by another process",
+	    path);
+	err_hint(e, "stop the application first");
+	return -1;
+}
+
+/* Without -force: only where nothing has taken the name meanwhile. */
+static int
+put_in_place(const struct output *o, struct err *e)
+{
+	struct stat st;
+
+	if (o->force || (stat(o->path, &st) == 0 && st.st_size == 0))
+		return disk_rename(o->tmp, o->path, e);
+	if (disk_link(o->tmp, o->path, e) == 0)
+		return disk_unlink(o->tmp, e);
+	if (e->code == EEXIST)
+		return output_check(o->path, false, e) != 0 ? -1 :
+		    err_set(e, ERR_USAGE, "%s: exists now", o->path);
+	return disk_rename(o->tmp, o->path, e);		/* no links there */
+}
+
 /* The temporary gets the name; then the old one's sidecars are rubbish. */
 static int
 replace(struct output *o, const char *dir, struct err *e)
 {
 	struct err ignored;
+	int held = -1;
 
+	if (o->force && hold_database(o->path, &held, e) != 0)
+		return -1;
 	if (o->force && (move_sidecars(o->path, false, e) != 0 ||
 	    disk_sync_dir(dir, e) != 0))
 		goto back;
-	if (disk_rename(o->tmp, o->path, e) != 0)
+	if (put_in_place(o, e) != 0)
 		goto back;
 	free(o->tmp);
 	o->tmp = NULL;
-	if (disk_sync_dir(dir, e) != 0)
+	if (held >= 0)
+		close(held);
+	if (disk_sync_dir(dir, e) != 0) {
+		if (o->force)
+			err_hint(e, "the new database is in place; what "
+			    "belonged to the old one is %s-*.replaced",
+			    o->path);
 		return -1;
+	}
 	if (o->force)
 		remove_asides(o->path);
 	return disk_close(&o->fd, o->path, e);
 back:
+	if (held >= 0)
+		close(held);
 	if (o->force && move_sidecars(o->path, true, &ignored) != 0)
 		err_hint(e, "rename %s-wal.replaced back to %s-wal: it holds "
 		    "commits of that database", o->path, o->path);

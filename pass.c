@@ -407,32 +407,43 @@ pass_choose(struct pass *p, const struct retain_rule *r,
 	}
 }
 
+/* The largest last TXID first. */
+static int
+from_the_end(const void *pa, const void *pb)
+{
+	const struct store_file *a = *(const struct store_file *const *)pa;
+	const struct store_file *b = *(const struct store_file *const *)pb;
+
+	return (a->max_txid < b->max_txid) - (a->max_txid > b->max_txid);
+}
+
 int
 pass_delete(struct pass *p, const bool *go, struct err *e)
 {
-	struct store_file *f;
-	size_t i, kept = 0, n = p->l.n;
+	const struct store_file **f = xcalloc(p->l.n + 1, sizeof(*f));
+	size_t i, n = 0, gone, kept = 0;
 	char *path;
 	int rc = 0;
 
-	for (i = 0; i < n; i++) {
-		f = &p->l.file[i];
-		if (go[i] && rc == 0) {
-			log_line(LOG_DEBUG, "deleting ltx file", "db", name(p),
-			    "level", I64(f->level), "txid.min",
-			    TXID(f->min_txid), "txid.max", TXID(f->max_txid),
-			    NULL);
-			path = store_path(p->root, f);
-			rc = disk_unlink(path, e);
-			free(path);
-		}
-		if (!go[i] || rc != 0)
-			p->l.file[kept++] = *f;
+	for (i = 0; i < p->l.n; i++)
+		if (go[i])
+			f[n++] = &p->l.file[i];
+	/* A chain ends with its largest TXID, so whatever is left at any
+	 * moment has all that it stands on. */
+	qsort(f, n, sizeof(*f), from_the_end);
+	for (gone = 0; gone < n && rc == 0; gone++) {
+		path = store_path(p->root, f[gone]);
+		rc = disk_unlink(path, e);
+		free(path);
 	}
+	free(f);
+	for (i = 0; i < p->l.n; i++)
+		if (!go[i] || rc != 0)
+			p->l.file[kept++] = p->l.file[i];
 	p->l.n = kept;
-	if (kept < n)
+	if (gone > 0)
 		log_line(LOG_INFO, "retention enforced", "db", name(p),
-		    "deleted_count", I64(n - kept), NULL);
+		    "deleted_count", I64(gone), NULL);
 	return rc;
 }
 

@@ -382,6 +382,30 @@ too_early(const struct plan_point *p, size_t n, struct err *e)
 	    time_text(to, p[last].timestamp_ms, true));
 }
 
+/* Whether all stamps are before that time. */
+static bool
+after_all(const struct plan_point *p, size_t n, int64_t time_ms)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		if (p[i].timestamp_ms > time_ms)
+			return false;
+	return true;
+}
+
+/* A newest point that is not the newest TXID is a gap like any other. */
+static int
+held_to_end(const struct store_list *l, uint64_t txid, struct err *e)
+{
+	if (txid == store_max_txid(l) || held(l, txid + 1))
+		return 0;
+	err_set(e, ERR_DAMAGED, "the state at that time is uncertain: "
+	    "transaction %s is missing or damaged", TXID(txid + 1));
+	err_hint(e, "-txid %s, the last state before it", TXID(txid));
+	return -1;
+}
+
 int
 plan_at_time(const struct store_list *l, int64_t time_ms, uint64_t *txid,
     char **doubt, struct err *e)
@@ -403,17 +427,17 @@ plan_at_time(const struct store_list *l, int64_t time_ms, uint64_t *txid,
 	for (i = 0; i < n; i++)
 		if (p[i].in_run && p[i].timestamp_ms <= time_ms)
 			*txid = p[i].txid;
+	if (after_all(p, n, time_ms)) {
+		*txid = p[n - 1].txid;	/* no question of clocks */
+		rc = held_to_end(l, *txid, e);
+		goto out;
+	}
 	if (*txid == 0) {
 		too_early(p, n, e);
 		goto out;
 	}
-	if (*txid < store_max_txid(l) && !held(l, *txid + 1)) {
-		err_set(e, ERR_DAMAGED, "the state at that time is uncertain: "
-		    "transaction %s is missing or damaged", TXID(*txid + 1));
-		err_hint(e, "-txid %s, the last state before it",
-		    TXID(*txid));
+	if (held_to_end(l, *txid, e) != 0)
 		goto out;
-	}
 	*doubt = doubt_line(p, n, *txid, time_ms);
 	rc = 0;
 out:

@@ -26,6 +26,7 @@
 
 #define BUSY_MS 10000		/* how long -once tries a locked database, */
 #define BUSY_STEP_MS 50		/* and how often */
+#define LEAVE_STEP_MS 100	/* between looks for a second signal */
 
 static volatile sig_atomic_t signals;	/* how many INT and TERM came */
 static volatile sig_atomic_t last_signal, child_signal;
@@ -33,7 +34,8 @@ static volatile sig_atomic_t last_signal, child_signal;
 struct run {
 	const struct replicate_args *a;
 	struct watch *watch;
-	struct job **job;	/* NULL: has ended */
+	struct job **job;
+	bool *over;		/* which have ended */
 	size_t started, running;
 	struct levels *levels;
 	int note[2];
@@ -126,7 +128,8 @@ keep_policy(const struct replicate_args *a, const struct job_config *j,
 	c.root = p->cf.root;
 	c.db = p->cf.db_path;
 	c.owner = p->c.em.owner;
-	if (a->force_snapshot && compact_snapshot(&c, e) != 0)
+	if (a->force_snapshot && compact_snapshot(&c, e) != 0 &&
+	    !c.need_rebase)
 		return -1;
 	if (a->enforce_retention && !c.need_rebase &&
 	    (compact_run(&c, time_wall_ms(), time_mono_ms(), &next, e) != 0 ||
@@ -192,7 +195,7 @@ wake(struct run *r)
 	char note[16];
 
 	while (watch_next(r->watch, &ev) == 1)
-		if (ev.id < r->started && r->job[ev.id] != NULL)
+		if (ev.id < r->started && !r->over[ev.id])
 			job_wake(r->job[ev.id], ev.kind);
 	while (read(r->note[0], note, sizeof note) > 0)
 		continue;
@@ -235,7 +238,7 @@ stop(struct run *r)
 	r->stopping = true;
 	r->cancel_at = time_mono_ms() + r->a->stop_timeout_ms;
 	for (i = 0; i < r->started; i++)
-		if (r->job[i] != NULL)
+		if (!r->over[i])
 			job_stop(r->job[i]);
 }
 
@@ -246,7 +249,7 @@ cancel(struct run *r)
 
 	r->cancelled = true;
 	for (i = 0; i < r->started; i++)
-		if (r->job[i] != NULL)
+		if (!r->over[i])
 			job_cancel(r->job[i]);
 }
 
@@ -318,6 +321,7 @@ start_jobs(struct run *r, struct err *e)
 	const struct replicate_args *a = r->a;
 
 	r->job = xcalloc(a->n, sizeof *r->job);
+	r->over = xcalloc(a->n, sizeof *r->over);
 	for (; r->started < a->n; r->started++) {
 		r->job[r->started] = job_start(&a->job[r->started], r->watch,
 		    r->levels, r->started, r->note[1], e);
@@ -328,7 +332,7 @@ start_jobs(struct run *r, struct err *e)
 	return 0;
 }
 
-/* Takes leave of threads that have ended; the first reason goes into *e. */
+/* Notes which threads have ended; the first reason goes into *e. */
 static void
 collect(struct run *r, struct err *e)
 {
@@ -336,10 +340,9 @@ collect(struct run *r, struct err *e)
 	size_t i;
 
 	for (i = 0; i < r->started; i++) {
-		if (r->job[i] == NULL || !job_ended(r->job[i], &why))
+		if (r->over[i] || !job_ended(r->job[i], &why))
 			continue;
-		job_free(r->job[i]);
-		r->job[i] = NULL;
+		r->over[i] = true;
 		r->running--;
 		if (why.kind == ERR_NONE)
 			continue;
@@ -350,6 +353,32 @@ collect(struct run *r, struct err *e)
 			    r->a->job[i].pair.db_path, "error", why.text,
 			    NULL);
 	}
+}
+
+/*
+ * The levels' thread ends before the locks on the replicas are given back.  If
+ * it is at a long merge and the time is up, or a second signal came, they are
+ * kept until the process ends.
+ */
+static void
+take_leave(struct run *r)
+{
+	static const struct timespec now = { 0, 0 };
+	size_t i;
+
+	stop(r);
+	while (!levels_stop(r->levels, LEAVE_STEP_MS)) {
+		pselect(0, NULL, NULL, NULL, &now, &r->old);
+		act(r);
+		if (r->cancelled) {
+			log_line(LOG_WARN, "a merge was not finished", NULL);
+			return;
+		}
+	}
+	for (i = 0; i < r->started; i++)
+		job_free(r->job[i]);
+	free(r->over);
+	free(r->job);
 }
 
 static int
@@ -375,8 +404,7 @@ run_jobs(struct run *r, struct err *e)
 		sleep_on(r);
 		act(r);
 	}
-	levels_stop(r->levels, a->stop_timeout_ms);
-	free(r->job);
+	take_leave(r);
 	return e->kind == ERR_NONE ? 0 : -1;
 }
 

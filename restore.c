@@ -91,8 +91,27 @@ resolve(const struct restore_args *a, const struct store_list *l,
  * than a shorter one: snapshots of Litestream up to 0.5.12 can hold commits
  * later than their TXID.
  */
+/* A file of another history in the chain: the younger of two neighbours. */
+static bool
+drop_stranger(struct store_list *l, const struct plan *p)
+{
+	size_t i;
+
+	for (i = 1; i < p->n; i++)
+		if (store_contradicts(&l->file[p->file[i - 1]],
+		    &l->file[p->file[i]])) {
+			l->file[p->file[i]].bad = true;
+			err_set(&l->first_bad, ERR_DAMAGED, "TXID %s is of "
+			    "another history than TXID %s",
+			    TXID(l->file[p->file[i]].min_txid),
+			    TXID(l->file[p->file[i - 1]].max_txid));
+			return true;
+		}
+	return false;
+}
+
 static int
-make_chain(const struct restore_args *a, const struct store_list *l,
+plan_once(const struct restore_args *a, const struct store_list *l,
     uint64_t target, struct plan *p, struct err *e)
 {
 	struct store_list old = { .n = l->n };
@@ -112,6 +131,18 @@ make_chain(const struct restore_args *a, const struct store_list *l,
 			return 0;
 	}
 	return plan_make(l, 0, target, p, e);
+}
+
+static int
+make_chain(const struct restore_args *a, struct store_list *l,
+    uint64_t target, struct plan *p, struct err *e)
+{
+	while (plan_once(a, l, target, p, e) == 0) {
+		if (!drop_stranger(l, p))
+			return 0;
+		plan_free(p);
+	}
+	return -1;
 }
 
 int

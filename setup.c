@@ -11,6 +11,7 @@
 #include "setup.h"
 
 #define STOP_TIMEOUT_MS 30000
+#define STOP_RETRY_MS 500
 
 void
 setup_defaults(struct job_config *j, const char *db_path, const char *root)
@@ -25,6 +26,7 @@ setup_defaults(struct job_config *j, const char *db_path, const char *root)
 	j->audit_interval_ms = j->levels.snapshot_interval_ms;
 	j->sync_interval_ms = -1;
 	j->stop_timeout_ms = STOP_TIMEOUT_MS;
+	j->stop_retry_ms = STOP_RETRY_MS;
 }
 
 static void
@@ -54,6 +56,7 @@ add(struct setup *s, const struct config_db *d)
 	j->truncate_frames = d->truncate_pages;
 	j->restore_if_absent = d->restore_if_absent;
 	j->stop_timeout_ms = c->stop_timeout_ms;
+	j->stop_retry_ms = c->stop_retry_ms;
 }
 
 /* The databases that are in the directory now. */
@@ -93,12 +96,39 @@ refuse(const struct config *c, struct err *e)
 	if (c->socket)
 		return err_set(e, ERR_USAGE, "%s: socket.enabled: there is no "
 		    "control socket in this version", c->path);
+	if (c->validation_ms != 0)
+		return err_set(e, ERR_USAGE, "%s: validation.interval: not in "
+		    "this version: run litestream verify", c->path);
 	for (i = 0; i < c->n_db; i++)
 		if (c->db[i].watch)
 			return err_set(e, ERR_USAGE, "%s:%zu: watch: this "
 			    "version looks for databases only at the start",
 			    c->path, c->db[i].line);
 	return 0;
+}
+
+/* One database under two names would get two replicators. */
+static int
+refuse_twins(const struct setup *s, struct err *e)
+{
+	struct disk_stat *st = xcalloc(s->n, sizeof *st);
+	struct err absent;
+	size_t i, j;
+	int rc = 0;
+
+	for (i = 0; rc == 0 && i < s->n; i++) {
+		if (disk_stat(s->job[i].pair.db_path, &st[i], &absent) != 0)
+			continue;
+		for (j = 0; j < i; j++)
+			if (st[j].dev == st[i].dev && st[j].ino == st[i].ino &&
+			    st[i].ino != 0)
+				rc = err_set(e, ERR_USAGE, "%s: %s and %s are "
+				    "one database", s->config->path,
+				    s->job[j].pair.db_path,
+				    s->job[i].pair.db_path);
+	}
+	free(st);
+	return rc;
 }
 
 int
@@ -118,6 +148,8 @@ setup_load(struct setup *s, const char *path, bool expand_env, struct err *e)
 		if (s->config->db[i].path == NULL &&
 		    add_directory(s, &s->config->db[i], e) != 0)
 			goto bad;
+	if (refuse_twins(s, e) != 0)
+		goto bad;
 	return 0;
 bad:
 	setup_free(s);

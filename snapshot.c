@@ -18,6 +18,8 @@
 #include "snapshot.h"
 #include "store.h"
 
+#define UPSTREAM_LEVELS 3
+
 int
 snapshot_link_first(const struct emit *em, struct err *e)
 {
@@ -114,6 +116,26 @@ close_level(struct emit *em, struct image *m, int level,
 	    &ignored, &sum, e);
 }
 
+/* What is configured, what upstream has by default, and what has files. */
+static int
+highest_level(const char *root, int levels)
+{
+	struct store_list l;
+	struct err ignored;
+	size_t i;
+
+	if (levels < UPSTREAM_LEVELS)
+		levels = UPSTREAM_LEVELS;
+	if (store_list(root, -1, &l, &ignored) != 0)
+		return levels;
+	for (i = 0; i < l.n; i++)
+		if (l.file[i].level > levels &&
+		    l.file[i].level < STORE_SNAPSHOT)
+			levels = l.file[i].level;
+	store_list_free(&l);
+	return levels;
+}
+
 int
 snapshot_rebase(struct emit *em, struct db *db, int levels,
     struct wal_pos *pos, struct err *e)
@@ -130,7 +152,7 @@ snapshot_rebase(struct emit *em, struct db *db, int levels,
 	if (write_image(em, &m, STORE_SNAPSHOT, 1, stamp, &snapshot, &sum,
 	    e) != 0)
 		goto out;
-	for (level = levels; level > 0; level--)
+	for (level = highest_level(em->root, levels); level > 0; level--)
 		if (close_level(em, &m, level, &snapshot, e) != 0)
 			goto out;
 	last = snapshot;

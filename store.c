@@ -272,6 +272,15 @@ store_max_txid(const struct store_list *l)
 	return max;
 }
 
+bool
+store_contradicts(const struct store_file *a, const struct store_file *b)
+{
+	return b->min_txid == a->max_txid + 1 && a->h.salt != 0 &&
+	    b->h.salt != 0 && b->h.pre_fingerprint != 0 &&
+	    (a->h.salt != b->h.salt ||
+	    a->h.post_fingerprint != b->h.pre_fingerprint);
+}
+
 int
 store_open(const char *root, const struct store_file *f, struct err *e)
 {
@@ -341,6 +350,20 @@ out:
 	return rc;
 }
 
+/* The temporary's name must lead to what was written. */
+static int
+still_ours(const struct store_new *n, struct err *e)
+{
+	struct stat ours, there;
+
+	if (fstat(n->fd, &ours) != 0 || lstat(n->tmp, &there) != 0)
+		return err_sys(e, n->tmp, "stat");
+	if (ours.st_dev != there.st_dev || ours.st_ino != there.st_ino)
+		return err_set(e, ERR_LOCKED, "%s: taken over by another "
+		    "process", n->tmp);
+	return 0;
+}
+
 int
 store_publish(struct store_new *n, int64_t timestamp_ms, bool *renamed,
     struct err *e)
@@ -351,7 +374,7 @@ store_publish(struct store_new *n, int64_t timestamp_ms, bool *renamed,
 
 	*renamed = false;
 	if (disk_set_time(n->fd, timestamp_ms, n->tmp, e) != 0 ||
-	    disk_sync(n->fd, n->tmp, e) != 0 ||
+	    disk_sync(n->fd, n->tmp, e) != 0 || still_ours(n, e) != 0 ||
 	    disk_close(&n->fd, n->tmp, e) != 0)
 		goto out;
 	if (lstat(n->path, &st) == 0) {

@@ -58,6 +58,11 @@ void	store_list_free(struct store_list *l);
 /* Largest max_txid of the names in the list, 0 if empty. */
 uint64_t store_max_txid(const struct store_list *l);
 
+/* Whether b, which follows a directly, says that it was built upon another
+ * state than the one that a ends in.  What is not known is no contradiction. */
+bool	store_contradicts(const struct store_file *a,
+	    const struct store_file *b);
+
 /* Opens for reading; descriptor or -1 (ERR_ABSENT if it has gone). */
 int	store_open(const char *root, const struct store_file *f,
 	    struct err *e);

@@ -54,6 +54,7 @@ plan_rest(struct upkeep *u, int64_t now)
 
 	u->checkpoint_wait = CHECKPOINT_MS;
 	u->checkpoint_at = now + CHECKPOINT_MS;
+	u->truncate_wait = TRUNCATE_MS;
 	u->truncate_at = now + TRUNCATE_MS;
 	u->save_at = now + SAVE_MS + SAVE_PART * u->save_ms;
 	last = u->last_save + SAVE_MAX_MS + 10 * SAVE_PART * u->save_ms;
@@ -174,11 +175,9 @@ pass(struct upkeep *u, struct err *e)
 		return 0;
 	}
 	plan_rest(u, start + took);
-	if (files != c->em.published) {
-		levels_note(u->levels);
+	if (files != c->em.published)
 		log_line(LOG_DEBUG, "sync", "db", u->pair->cf.db_path, "txid",
 		    TXID(u->pair->pages.txid), "ms", I64(took), NULL);
-	}
 	took = 10 * took > SPACING_MAX_MS ? SPACING_MAX_MS : 10 * took;
 	if (u->sync_interval_ms >= 0)
 		took = u->sync_interval_ms;
@@ -214,7 +213,15 @@ empty_wal(struct upkeep *u, struct err *e)
 	bool done;
 
 	u->truncate_at = NEVER;
-	return checkpoint_truncate(&u->pair->c, &done, e);
+	if (checkpoint_truncate(&u->pair->c, &done, e) != 0)
+		return -1;
+	if (done || wal_bytes(u) == 0)
+		return 0;
+	u->truncate_wait *= 2;	/* somebody reads it */
+	if (u->truncate_wait > CHECKPOINT_RETRY_MAX_MS)
+		u->truncate_wait = CHECKPOINT_RETRY_MAX_MS;
+	u->truncate_at = time_mono_ms() + u->truncate_wait;
+	return 0;
 }
 
 /* While the replica cannot be written: is the WAL about to fill the disk? */
@@ -244,14 +251,11 @@ spare_disk(struct upkeep *u)
 static int
 look_back(struct upkeep *u, int64_t now, struct err *e)
 {
-	uint64_t files = u->pair->c.em.published;
 	bool done;
 
 	if (audit_slice(&u->audit, &u->pair->c, &done, e) != 0)
 		return -1;
 	u->audit_at = now + (done ? u->audit_interval_ms : AUDIT_REST_MS);
-	if (files != u->pair->c.em.published)
-		levels_note(u->levels);
 	return 0;
 }
 
@@ -379,9 +383,12 @@ upkeep_wake(struct upkeep *u)
 int
 upkeep_work(struct upkeep *u, bool names, struct err *e)
 {
+	uint64_t files = u->pair->c.em.published;
 	int64_t start = time_mono_ms(), now;
 	int rc = work(u, names, e);
 
+	if (files != u->pair->c.em.published)
+		levels_note(u->levels);
 	if (rc >= 0)
 		return rc;
 	now = time_mono_ms();

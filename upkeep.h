@@ -28,7 +28,8 @@ struct upkeep {
 	int64_t pass_at;	/* wanted; not before spacing_until */
 	int64_t spacing_until, look_at, checkpoint_at, truncate_at, save_at;
 	int64_t heartbeat_at, audit_at, spare_at;
-	int64_t look_ms, ghost_until, last_save, save_ms, checkpoint_wait;
+	int64_t look_ms, ghost_until, last_save, save_ms;
+	int64_t checkpoint_wait, truncate_wait;
 	unsigned tries;		/* checkpoints that did not complete */
 	bool busy;		/* the last one needed a window */
 	bool away;		/* the replica's file system is */

@@ -320,8 +320,10 @@ class Life:
                 self.app.do('commit')
                 self.wait_published()
                 if i == commits // 2:   # checkpoint, save, level 1
-                    self.wait(lambda: not os.path.getsize(self.db + '-wal'))
-                    self.wait(lambda: os.listdir(self.root + '/ltx/1'))
+                    self.until(2, lambda: not os.path.getsize(
+                        self.db + '-wal'))      # unless we read just then
+                    self.wait('make level 1', lambda: os.listdir(
+                        self.root + '/ltx/1'))
         finally:
             p.terminate()
             rc = p.wait(60)
@@ -331,16 +333,20 @@ class Life:
         if rc != 0:
             raise Failure('life: daemon: status %d' % rc)
 
-    def wait(self, done):
-        until = time.monotonic() + 20
-        while time.monotonic() < until:
+    def until(self, seconds, done):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
             try:
                 if done():
-                    return
+                    return True
             except OSError:
                 pass
             time.sleep(.01)
-        raise Failure('life: the daemon did not do it in 20 s')
+        return False
+
+    def wait(self, what, done):
+        if not self.until(20, done):
+            raise Failure('life: in 20 s it did not %s' % what)
 
     def wait_published(self):
         out = os.path.join(self.dir, 'probe')
@@ -357,7 +363,7 @@ class Life:
                     return False
             self.seen.append((json.loads(text)['txid'], self.v))
             return True
-        self.wait(done)
+        self.wait('publish %d' % self.v, done)
 
     def follow(self):
         self.step('follow', ())
@@ -371,7 +377,7 @@ class Life:
                     'file://' + self.root)
                 if rc != 0:
                     raise Failure('life: status %d: %s' % (rc, text))
-                self.wait(lambda: follows(path, self.root))
+                self.wait('follow', lambda: follows(path, self.root))
         finally:
             p.terminate()
             rc = p.wait(60)
@@ -842,14 +848,14 @@ class Crash:
             gone = self.check_points()
         if self.kind == 'restore':
             self.restore_again()
-        if self.kind == 'follow':
-            self.follow_again()
         c = self.commit()
         try:
             self.settle(90, '-enforce-retention')
             if self.kind == 'prune':
                 self.call('prune', '-keep', '1h', 'file://' + self.root)
             self.check_newest()
+            if self.kind == 'follow':
+                self.follow_again()
         finally:
             c.close()
         for txid in set(gone) & set(points(self.root)):
@@ -957,6 +963,8 @@ class Replay:
         model, acked, acks = self.new_model(), -1, list(self.acks)
         for i, r in enumerate(self.records):
             model.apply(r)
+            if r.pid == 0:      # a person has lost what was acknowledged
+                acked = -1
             while acks and acks[0][0] <= i + 1:
                 acked = max(acked, acks.pop(0)[1])
             for variant in wanted.get(i, ()):
@@ -1050,7 +1058,7 @@ def main():
     print('seed %d' % a.seed, flush=True)
     start = time.monotonic()
     directory = a.journal or tempfile.mkdtemp(prefix='litestream-life.')
-    bad = True
+    bad, useful = True, False
     try:
         shim = build_shim(directory)
         if not a.journal:
@@ -1065,11 +1073,11 @@ def main():
         report(replay, directory)
         if a.keep:
             print('kept: %s %s' % (directory, replay.work))
-        bad = bool(replay.failures)
+        bad = useful = bool(replay.failures)
     except Failure as e:
         print('FAILED: seed %d: %s' % (a.seed, e))
     finally:
-        if not (a.journal or a.keep or bad):
+        if not (a.journal or a.keep or useful):
             shutil.rmtree(directory, ignore_errors=True)
     return bad
 

@@ -225,13 +225,6 @@ set_path(int fd, const char *path)
 
 /* Journal and faults; all with the mutex held */
 
-static void
-put(const void *p, size_t n)
-{
-	if (n > 0 && syscall(SYS_write, journal, p, n) != (long)n)
-		abort();
-}
-
 struct call {
 	enum op op;
 	const char *path, *path2;
@@ -245,6 +238,7 @@ static void
 note(const struct call *c, int error, size_t data_size)
 {
 	struct record r = { .magic = MAGIC };
+	struct iovec v[2];
 	char buf[8192];
 	size_t n1 = c->path != NULL ? strlen(c->path) : 0;
 	size_t n2 = c->path2 != NULL ? strlen(c->path2) : 0;
@@ -267,8 +261,14 @@ note(const struct call *c, int error, size_t data_size)
 	memcpy(buf + sizeof r, c->path, n1);
 	if (n2 > 0)
 		memcpy(buf + sizeof r + n1, c->path2, n2);
-	put(buf, sizeof r + n1 + n2);
-	put(c->data, data_size);
+	/* At once: another process may write to it, too. */
+	v[0].iov_base = buf;
+	v[0].iov_len = sizeof r + n1 + n2;
+	v[1].iov_base = (void *)(uintptr_t)c->data;
+	v[1].iov_len = data_size;
+	if (syscall(SYS_writev, journal, v, data_size > 0 ? 2 : 1) !=
+	    (long)(v[0].iov_len + data_size))
+		abort();
 }
 
 /* Whether the call now counted is to fail. */

@@ -227,7 +227,10 @@ test_times(void)
 	    "absent");
 	time_is("clock behind for a while: after it", back, 1250, "4");
 	time_is("the heavier run, not the longer one",
-	    "9:1-50@900 0:51-51@100 0:52-52@200", 950, "50 doubt");
+	    "9:1-50@900 0:51-51@100 0:52-52@200 0:53-53@960", 950,
+	    "50 doubt");
+	time_is("after all stamps, the newest, whatever the runs",
+	    "9:1-50@900 0:51-51@100 0:52-52@200", 950, "52");
 	time_is("of equals the later run",
 	    "0:1-1@100 0:2-2@900 0:3-3@200", 300, "3 doubt");
 }
