@@ -94,6 +94,7 @@ checkpoint_window(struct capture *c, bool *restarted, struct err *e)
 	*restarted = false;
 	if (capture_pass(c, &found, e) != 0)
 		return -1;
+	c->intact.known = false;	/* others may checkpoint now */
 	db_unpin_all(c->db);
 	do {
 		sleep_ms(1);
@@ -154,6 +155,7 @@ checkpoint_let_go(struct capture *c, struct err *e)
 	bool all;
 
 	capture_give_up(c, "replica could not be written");
+	c->intact.known = false;
 	if (move_blindly(c, e) != 0 || db_checkpoint(c->db, &all, e) != 0)
 		return -1;
 	return all ? move_blindly(c, e) : 0;

@@ -74,17 +74,17 @@ check(const struct flags *f, int n, char **operand)
 }
 
 static void
-say_hello(const struct replicate_args *a)
+say_hello(const struct replicate_args *a, bool once)
 {
 	size_t i;
 
 	log_line(LOG_INFO, "litestream", "version", CMD_VERSION, "sqlite",
 	    db_sqlite_version(), NULL);
 	if (db_sqlite_has_reset_bug())
-		log_line(LOG_WARN, "this version of SQLite has the WAL-reset "
-		    "bug, which can lose commits of an application that "
-		    "writes and checkpoints by several connections", "sqlite",
-		    db_sqlite_version(), NULL);
+		log_line(once ? LOG_INFO : LOG_WARN, "this version of SQLite "
+		    "has the WAL-reset bug, which can lose commits of an "
+		    "application that writes and checkpoints by several "
+		    "connections", "sqlite", db_sqlite_version(), NULL);
 	for (i = 0; i < a->n; i++)
 		log_line(LOG_INFO, "replicating to", "type", "file", "db",
 		    a->job[i].pair.db_path, "path", a->job[i].pair.root,
@@ -100,7 +100,7 @@ run(const struct flags *f, struct replicate_args *a)
 	struct err e;
 	int status = CMD_OK;
 
-	say_hello(a);
+	say_hello(a, f->once);
 	if (replicate_restore(a, &e) != 0)
 		return cmd_fail(&e);
 	if ((f->once ? replicate_once(a, &e) :
@@ -154,6 +154,11 @@ from_config(const struct flags *f, struct replicate_args *a)
 	for (i = 0; i < s.n; i++) {
 		s.job[i].pair.adopt = f->adopt;
 		s.job[i].restore_if_absent |= f->restore;
+	}
+	if (s.n == 0 && f->once) {
+		setup_free(&s);
+		return cmd_usage(NULL,
+		    "no databases specified in configuration");
 	}
 	a->job = s.job;
 	a->n = s.n;

@@ -15,7 +15,8 @@ struct intact {		/* all zero: nothing is known */
 	struct wal_index x;
 };
 
-/* Notes what the file and the progress of checkpoints look like. */
+/* Notes what the file and the progress of checkpoints look like: after a pass
+ * or checkpoint of ours, with the pin that is held until it is asked. */
 void	intact_note(struct intact *t, struct db *db, const char *path);
 /*
  * Whether the file has changed since although no checkpoint has: somebody

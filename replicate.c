@@ -399,7 +399,8 @@ run_jobs(struct run *r, struct err *e)
 		collect(r, e);
 		if (r->running == 0 && r->child != 0)
 			end_child(r);
-		if (r->running == 0 && r->child == 0)
+		if (r->running == 0 && r->child == 0 &&
+		    (a->n > 0 || r->stopping))
 			break;
 		sleep_on(r);
 		act(r);

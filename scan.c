@@ -172,7 +172,7 @@ choose(struct scan *s, char **paths, size_t *n)
 
 	if (s->n > 0)
 		qsort(s->file, s->n, sizeof(*s->file), compare);
-	for (f = s->file; f < s->file + s->n; f++) {
+	for (f = s->file; s->n > 0 && f < s->file + s->n; f++) {
 		if (first != NULL && first->dev == f->dev &&
 		    first->ino == f->ino) {
 			matched += first->known && !f->known;

@@ -9,7 +9,7 @@ command -v strace >/dev/null || skip_all 'no strace'
 strace -f -o "$T/trace" true 2>"$T/err" ||
     skip_all "strace: $(tail -n 1 "$T/err")"
 trace() {
-	strace -f -y -s 200 -o "$T/trace" -e trace=open,openat,creat,close,write,pwrite64,writev,rename,renameat,renameat2,link,linkat,unlink,unlinkat,fsync,fdatasync,ftruncate,utimensat,fcntl,rt_sigaction "$@"
+	ASAN_OPTIONS=detect_leaks=0 strace -f -y -s 200 -o "$T/trace" -e trace=open,openat,creat,close,write,pwrite64,writev,rename,renameat,renameat2,link,linkat,unlink,unlinkat,fsync,fdatasync,ftruncate,utimensat,fcntl,rt_sigaction "$@"
 }
 
 sql "$db" 'PRAGMA journal_mode = WAL; CREATE TABLE t(id INTEGER PRIMARY KEY, b);

@@ -516,6 +516,27 @@ def go_on(w, seconds, title, binary):
     sys.stdout.flush()
 
 
+def wait_for_work(root, seconds, r):
+    """Until a merge is being written, or level 0 loses files."""
+    zero = os.path.join(root, 'ltx/0')
+    above = os.path.join(root, 'ltx', r.choice('1239'))
+    merge, end, seen = r.random() < .4, time.monotonic() + seconds, set()
+    while time.monotonic() < end:
+        try:
+            if merge:
+                if any(x.endswith('.tmp') for x in os.listdir(above)):
+                    return True
+                continue
+            now = {x for x in os.listdir(zero) if x.endswith('.ltx')}
+        except FileNotFoundError:
+            time.sleep(.005)
+            continue
+        if seen - now:
+            return True
+        seen = now
+    return False
+
+
 def kill(a, d):
     w = World(os.path.join(d, 'kill'), a.seed, pause=.004)
     r = random.Random(a.seed)
@@ -524,9 +545,10 @@ def kill(a, d):
     w.w.go()
     for i in range(a.kills):
         p = Daemon(LITESTREAM, w.config, w.log)
-        time.sleep(r.choice((.05, .3, 1.1)) * r.random() +
-                   (1 - time.time() % 1 + r.random() * .03
-                    if r.random() < .5 else 0))
+        if r.random() < .6:
+            hit['aimed'] += wait_for_work(w.root, 1.5, r)
+        else:
+            time.sleep(r.choice((.05, .3, 1.5)) * r.random())
         check(p.p.poll() is None, 'kill %d: it ended by itself', i)
         p.kill()
         w.w.halt()

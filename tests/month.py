@@ -365,6 +365,12 @@ class Month:
                  sum(x[7][0] for x in r), sum(x[7][1] for x in r)]
         print('over all %d samples: files %.3f, bytes %.3f' % (
             len(r), total[0] / total[2], total[1] / total[3]))
+        print('largest: %d files %d bytes, model %d files %d bytes; above '
+              '1.2: files in %.1f%%, bytes in %.1f%% of the samples' % (
+                  max(x[5] for x in r), max(x[6] for x in r),
+                  max(x[7][0] for x in r), max(x[7][1] for x in r),
+                  100 * sum(x[0] > 1.2 for x in r) / len(r),
+                  100 * sum(x[1] > 1.2 for x in r) / len(r)))
         print('as many of its links are one file, it takes %.3f of its bytes' %
               (sum(self.once) / len(self.once)))
         check(mean[0] <= 1.2 and mean[1] <= 1.2, 'more than 1.2')
