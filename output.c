@@ -224,8 +224,8 @@ check_tmp(const struct output *o, struct err *e)
 
 /*
  * Keeps everybody out of the database that is about to be replaced: SQLite's
- * lock bytes, exclusively.  *fd is to be closed after the rename; -1 where there
- * is nothing to lock, or no locks.
+ * lock bytes, exclusively.  *fd is to be closed after the rename; -1 where
+ * there is nothing to lock, or no locks.
  */
 static int
 hold_database(const char *path, int *fd, struct err *e)

@@ -336,8 +336,11 @@ pair_open(struct pair *p, bool once, struct err *e)
 	    open_root(p, &c->em.owner, e) != 0 ||
 	    open_chain(p, &r, e) != 0 ||
 	    (!once && switch_mode(p, e) != 0) ||
-	    db_pin(c->db, e) != 0 || first_pass(p, &r, e) != 0)
+	    db_pin(c->db, e) != 0 || first_pass(p, &r, e) != 0) {
+		resume_free(&r);
 		return -1;
+	}
+	resume_free(&r);
 	p->opened = true;
 	log_line(LOG_DEBUG, "initialized db", "path", p->cf.db_path, NULL);
 	return 0;

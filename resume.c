@@ -58,29 +58,50 @@ need_rebase(struct resume *r, struct pages *t, const char *why)
 	return 0;
 }
 
-/* Damaged: out of the way of whoever plans, kept for whoever looks. */
+/* Damaged: to be set aside if the replica turns out to be ours. */
 static void
-set_aside(const struct resume *r, struct store_file *f, const char *why)
+set_aside(struct resume *r, struct store_file *f, const char *why)
 {
 	char *path = store_path(r->root, f);
+
+	f->bad = true;
+	log_line(LOG_WARN, "damaged file in replica", "path", path, "error",
+	    why, NULL);
+	r->aside = xgrow(r->aside, r->n_aside, &r->cap_aside,
+	    sizeof *r->aside);
+	r->aside[r->n_aside++] = path;
+}
+
+/* Out of the way of whoever plans, kept for whoever looks. */
+static void
+rename_aside(const char *path)
+{
 	char *aside = xasprintf("%s.damaged", path), *dir = path_dir(path);
 	struct err e;
 
-	f->bad = true;
-	log_line(LOG_WARN, "damaged file set aside", "path", path, "error",
-	    why, NULL);
 	if (disk_rename(path, aside, &e) != 0 || disk_sync_dir(dir, &e) != 0)
 		log_line(LOG_ERROR, "cannot set damaged file aside", "error",
 		    e.text, NULL);
 	free(dir);
 	free(aside);
-	free(path);
+}
+
+void
+resume_free(struct resume *r)
+{
+	size_t i;
+
+	for (i = 0; i < r->n_aside; i++)
+		free(r->aside[i]);
+	free(r->aside);
+	r->aside = NULL;
+	r->n_aside = r->cap_aside = 0;
 }
 
 /* The newest TXID of good files; bad ones are set aside, but their TXIDs are
  * spent unless they are absurd. */
 static uint64_t
-newest_txid(const struct resume *r, struct store_list *l, uint64_t *spent)
+newest_txid(struct resume *r, struct store_list *l, uint64_t *spent)
 {
 	uint64_t max = 0;
 	size_t i;
@@ -514,7 +535,10 @@ resume_claim(const struct resume *r, struct pages *t,
 {
 	struct store_identity i, me;
 	int rc = 0, got;
+	size_t k;
 
+	for (k = 0; k < r->n_aside; k++)
+		rename_aside(r->aside[k]);
 	if ((got = store_identity_read(r->root, &i, e)) < 0)
 		return -1;
 	store_identity_new(&me, r->db_path, r->page_size);

@@ -29,12 +29,14 @@ struct resume {
 				 * nothing was rolled forward */
 	char rebase[256];	/* why the chain cannot be continued, or "" */
 	bool stranger;		/* ours only if most pages are the same */
+	char **aside;		/* damaged files, for resume_claim() */
+	size_t n_aside, cap_aside;
 };
 
 /*
  * Makes t (as loaded, or empty) the state at the newest TXID of the replica, or
  * says that a rebase is needed (then t is cleared, and next_txid is past
- * everything).  Damaged files on the way are set aside as NAME.damaged.
+ * everything).  Damaged files on the way are noted.
  */
 int	resume_table(struct resume *r, struct pages *t, struct err *e);
 /*
@@ -43,9 +45,11 @@ int	resume_table(struct resume *r, struct pages *t, struct err *e);
  */
 int	resume_identity(struct resume *r, const struct pages *t,
 	    struct err *e);
-/* Notes that it is, in ROOT and in t; removes another writer's local copies. */
+/* Notes that it is, in ROOT and in t; sets damaged files aside (NAME.damaged),
+ * removes another writer's local copies. */
 int	resume_claim(const struct resume *r, struct pages *t,
 	    const struct disk_owner *o, struct err *e);
+void	resume_free(struct resume *r);
 /* Where the replica root is: for telling a deleted one from one not mounted. */
 int	resume_locate(const char *path, uint64_t *dev, uint64_t *fsid,
 	    struct err *e);

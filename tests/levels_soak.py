@@ -1025,7 +1025,7 @@ def main():
     a = p.parse_args()
     a.seconds = a.seconds or {'compact': (5, 300), 'restores': (1.5, 60)}.get(
         a.mode, (0, 0))[not a.quick]
-    a.kills = a.kills or (8 if a.quick else 500)
+    a.kills = a.kills or (6 if a.quick else 500)
     a.megabytes = a.megabytes or (16 if a.quick else 1024)
     print('seed %d' % a.seed)
     sys.stdout.flush()
