@@ -122,14 +122,19 @@ ok 'a symbolic link, turned: a commit' linked
 stop_replicate; result $? 'a symbolic link, turned: clean stop'
 
 # An application that stops, swaps its database and starts again beside us,
-# when all has been quiet for a while.
+# when all has been quiet for a while.  It starts after we have let go of the
+# old one: before that, any second connection is a hazard (CAVEATS).
+opened() { grep -c 'opening again' "$T/log"; }
+let_go() { [ "$(opened)" -gt "$before" ]; }
 setup swap
 keep
 for round in 1 ${ALL:+2}; do
 	fill "$T/swap.new" $((round * 130))
 	ok "swapped by the application, $round: the WAL is empty" \
 	    poll 10 at_rest
+	before=$(opened)
 	mv "$T/swap.new" "$db"
+	ok "swapped by the application, $round: noticed" poll 2 let_go
 	sql "$db" "INSERT INTO t(b) VALUES($round);
 	    PRAGMA integrity_check" >"$T/said"
 	is "swapped by the application, $round: it sees the new one" \
