@@ -229,7 +229,8 @@ is 'is removed' "$(find reads.replica -name '*.tmp')" ''
 
 # No limit on memory where the program cannot even start with one (sanitizers).
 memory=8000000
-(ulimit -v $memory; "$LS" version) >/dev/null 2>&1 || memory=unlimited
+sh -c 'ulimit -v 8000000; exec "$0" version' "$LS" >/dev/null 2>&1 ||
+    memory=unlimited
 
 # A header that promises a terabyte.
 make_db header
