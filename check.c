@@ -9,23 +9,6 @@
 
 #define MIN_PAGE_BYTES 16	/* no page takes less in a file */
 
-/* The header against the name. */
-static int
-check_name(const struct store_file *f, const char *path, struct err *e)
-{
-	if (f->h.min_txid != f->min_txid || f->h.max_txid != f->max_txid)
-		return err_set(e, ERR_DAMAGED, "%s: header is of TXIDs "
-		    "%016" PRIx64 "-%016" PRIx64 ", not those of the name",
-		    path, f->h.min_txid, f->h.max_txid);
-	if (f->level == 0 && f->min_txid != f->max_txid)
-		return err_set(e, ERR_DAMAGED,
-		    "%s: more than one TXID at level 0", path);
-	if (f->level == STORE_SNAPSHOT && f->min_txid != 1)
-		return err_set(e, ERR_DAMAGED,
-		    "%s: a snapshot that does not begin at TXID 1", path);
-	return 0;
-}
-
 /* All pages: which are there, and their fingerprint. */
 static int
 read_pages(struct ltx_reader *r, uint32_t *from, struct pages *t,
@@ -94,7 +77,7 @@ check_read(const char *root, struct store_file *f, uint32_t *from,
 	if (fd < 0 || ltx_open(&r, fd, path, e) != 0)
 		goto out;
 	f->h = *ltx_header(r);
-	if (check_name(f, path, e) != 0)
+	if (store_check_name(f, path, e) != 0)
 		goto out;
 	if (t != NULL && !has_room(f, t)) {
 		err_set(e, ERR_DAMAGED, "%s: %" PRIu32 " pages do not fit "

@@ -129,9 +129,8 @@ store_is_temporary(const char *name)
 	return store_parse_name(s, &ignored);
 }
 
-/* The header against the name, and the range against what the level allows. */
-static int
-agree(const struct store_file *f, const char *path, struct err *e)
+int
+store_check_name(const struct store_file *f, const char *path, struct err *e)
 {
 	if (f->h.min_txid != f->min_txid || f->h.max_txid != f->max_txid)
 		return err_set(e, ERR_DAMAGED, "%s: header is of TXIDs "
@@ -170,7 +169,7 @@ read_header(const char *root, struct store_file *f, struct err *e)
 		err_set(e, ERR_DAMAGED, "%s: invalid ltx file: has size %zd "
 		    "bytes (minimum %d)", path, k, LTX_HEADER_SIZE);
 	else if (k >= 0 && ltx_parse_header(buf, &f->h, path, e) == 0)
-		rc = agree(f, path, e);
+		rc = store_check_name(f, path, e);
 out:
 	if (fd >= 0)
 		close(fd);

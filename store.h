@@ -50,6 +50,9 @@ char	*store_url_path(const char *url, struct err *e);
 /* Whether s has the form of a URL: ^\w+:// */
 bool	store_is_url(const char *s);
 
+/* The header against the name, and both against the level: ERR_DAMAGED. */
+int	store_check_name(const struct store_file *f, const char *path,
+	    struct err *e);
 /* All files of one level, or of all (level -1), in order, headers read.  Names
  * of any other form are ignored; a missing directory is an empty list. */
 int	store_list(const char *root, int level, struct store_list *l,
