@@ -31,9 +31,14 @@
  * Never RESTART or FULL, which make writers wait; TRUNCATE only on mark 0,
  * where nothing can be dropped that is not consumed.
  */
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
 #include "checkpoint.h"
 
 #define WINDOW_MS 250
+#define WAL_LIMIT ((uint64_t)1 << 30)
+#define FREE_PART 10		/* of the file system: one in ten */
 
 int
 checkpoint_is_complete(struct capture *c, bool *complete, struct err *e)
@@ -147,6 +152,22 @@ checkpoint_truncate(struct capture *c, bool *done, struct err *e)
 		return -1;
 	intact_note(&c->intact, c->db, c->db_path);
 	return 0;
+}
+
+bool
+checkpoint_must_let_go(const struct db *db, uint64_t *size)
+{
+	const char *wal = db_wal_path(db);
+	struct statvfs fs;
+	struct stat st;
+	uint64_t part;
+
+	if (!db_is_wal(db) || stat(wal, &st) != 0 || statvfs(wal, &fs) != 0)
+		return false;
+	*size = (uint64_t)st.st_size;
+	part = (uint64_t)fs.f_blocks * fs.f_frsize / FREE_PART;
+	return *size >= WAL_LIMIT || (*size >= part / 10 &&
+	    fs.f_bavail < fs.f_blocks / FREE_PART);
 }
 
 int

@@ -6,6 +6,7 @@
 #define CHECKPOINT_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "capture.h"
 #include "util.h"
@@ -29,9 +30,11 @@ int	checkpoint_locked(struct capture *c, bool *complete, struct err *e);
 /* Empties a WAL that checkpoint_free() completed, if nobody uses it. */
 int	checkpoint_truncate(struct capture *c, bool *done, struct err *e);
 /*
- * The replica cannot be written and the WAL must not grow on: lets go of what
- * is not consumed.  The next pass compares.
+ * While the replica cannot be written: whether the WAL, of *size bytes, must
+ * not grow on, for the application's disk; and letting go of what is not
+ * consumed.  The next pass compares.
  */
+bool	checkpoint_must_let_go(const struct db *db, uint64_t *size);
 int	checkpoint_let_go(struct capture *c, struct err *e);
 
 #endif

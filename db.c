@@ -13,6 +13,12 @@
  * descriptor of our own on either file would, when closed, drop SQLite's POSIX
  * locks.  The -wal has no such locks and is opened here.
  *
+ * A thread that is stuck in a dead disk must not keep the WAL for ever: another
+ * may end both transactions (the connections are serialized by SQLite, and the
+ * ones of an idle thread are free).  The flag that says so is set before, is
+ * seen by whoever publishes or begins a pin, and means that all continuity is
+ * lost.
+ *
  * Nothing of the application's is changed: no checkpoint on close, no removal
  * of a WAL with content, no page cache to speak of.
  */
@@ -48,6 +54,7 @@ struct db {
 	sqlite3 *c[CONNECTIONS];
 	int cur;		/* connection that is pinned, or next is not */
 	bool pinned[2];
+	atomic_bool relieved;
 	sqlite3_file *file;
 	uint32_t page_size;
 	bool is_wal;
@@ -183,7 +190,7 @@ open_all(struct db *db, struct err *e)
 
 	for (i = 0; i < CONNECTIONS; i++) {
 		rc = sqlite3_open_v2(db->given, &db->c[i],
-		    SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+		    SQLITE_OPEN_READWRITE | SQLITE_OPEN_FULLMUTEX, NULL);
 		if (rc != SQLITE_OK)
 			return fail(db->c[i], rc, db->given, "open", e);
 		sqlite3_extended_result_codes(db->c[i], 1);
@@ -428,6 +435,11 @@ db_pin(struct db *db, struct err *e)
 		return err_set(e, ERR_BUSY, "%s: was converted while "
 		    "we looked", db->given);
 	}
+	if (db_is_relieved(db)) {
+		db_is_pinned(db);
+		return err_set(e, ERR_BUSY, "%s: was let go of",
+		    db->wal_path);
+	}
 	if (db->is_wal && !db->sidecars_known)
 		db->sidecars_known = disk_stat(db->wal_path, &db->wal_self,
 		    e) == 0 && disk_stat(db->shm_path, &db->shm_self, e) == 0;
@@ -435,8 +447,43 @@ db_pin(struct db *db, struct err *e)
 }
 
 bool
-db_is_pinned(const struct db *db)
+db_relieve(struct db *db)
 {
+	sqlite3_mutex *m[2];
+	int i, held = 0;
+
+	if (db_is_relieved(db))
+		return false;
+	for (i = 0; i < 2; i++) {
+		m[i] = sqlite3_db_mutex(db->c[i]);
+		if (sqlite3_mutex_try(m[i]) != SQLITE_OK)
+			break;
+		held++;
+	}
+	if (held == 2) {
+		atomic_store(&db->relieved, true);
+		for (i = 0; i < 2; i++)
+			if (!sqlite3_get_autocommit(db->c[i]))
+				run(db->c[i], "ROLLBACK");
+	}
+	for (i = 0; i < held; i++)
+		sqlite3_mutex_leave(m[i]);
+	return held == 2;
+}
+
+bool
+db_is_relieved(const struct db *db)
+{
+	return atomic_load(&db->relieved);
+}
+
+bool
+db_is_pinned(struct db *db)
+{
+	if (db_is_relieved(db)) {
+		db_unpin_all(db);
+		atomic_store(&db->relieved, false);
+	}
 	return db->pinned[0] || db->pinned[1];
 }
 

@@ -5,7 +5,7 @@
  * A db has three connections.  Two take turns to hold a read transaction, the
  * pin; the third takes the write lock for the last resort of checkpoints.  No
  * descriptor of the database or of -shm is ever ours (POSIX locks die with any
- * of them).  One thread at a time uses a db.
+ * of them).  One thread at a time uses a db, but for db_relieve().
  */
 #ifndef DB_H
 #define DB_H
@@ -45,10 +45,19 @@ int	db_data_version(struct db *db, int64_t *v, struct err *e);
  * db_unpin_all() ends whatever is held.  ERR_BUSY after about a second.
  */
 int	db_pin(struct db *db, struct err *e);
-bool	db_is_pinned(const struct db *db);
+bool	db_is_pinned(struct db *db);
 void	db_unpin_old(struct db *db);
 void	db_unpin_new(struct db *db);
 void	db_unpin_all(struct db *db);
+/*
+ * From any other thread: ends the read transactions while the db's own thread
+ * is stuck elsewhere, so that the WAL can be restarted.  False: was done
+ * already, or that thread is inside SQLite.
+ */
+bool	db_relieve(struct db *db);
+/* Whether that has happened: what was read may be torn, and is not to be
+ * published.  True until db_is_pinned() or db_pin() has told so. */
+bool	db_is_relieved(const struct db *db);
 
 /* The header of the wal-index, while pinned: 1; 0 if it is not readable (torn
  * by a writer that died: the next pin recovers it); -1. */

@@ -7,7 +7,8 @@
  * a rename whose directory could not be synced the file may be there or not,
  * and somebody may have read it: its TXID is spent.  Its pages lose their
  * entries and are written again under the next TXID, which says (pre-
- * fingerprint 0) that it is not known what it builds upon.
+ * fingerprint 0) that it is not known what it builds upon.  Nothing is renamed
+ * whose pages were read under pins that are lost now.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,16 @@ begin(struct emit_file *f, struct err *e)
 	f->begun = true;
 	return ltx_create(&f->w, f->file.fd, f->file.tmp,
 	    em->pages->page_size, e);
+}
+
+int
+emit_check(struct emit *em, struct err *e)
+{
+	atomic_fetch_add(em->steps, 1);
+	if (!db_is_relieved(em->db))
+		return 0;
+	return err_set(e, ERR_BUSY, "%s: its WAL was let go of meanwhile",
+	    em->db_path);
 }
 
 void
@@ -68,6 +79,7 @@ emit_page(struct emit_file *f, uint32_t pgno, const uint8_t *page,
 	f->pgno[f->n] = pgno;
 	f->hash[f->n++] = hash;
 	f->fingerprint ^= (had ? old : 0) ^ hash;
+	atomic_fetch_add(f->em->steps, 1);
 	return ltx_write_page(f->w, pgno, page, e);
 }
 
@@ -142,7 +154,7 @@ emit_publish(struct emit_file *f, uint32_t commit, struct err *e)
 		return err_set(e, ERR_DAMAGED, "%s: the file of TXID %016llx "
 		    "is gone", em->root, (unsigned long long)t->txid);
 	if (!f->begun && commit == t->commit && !em->pre_unknown)
-		return 0;
+		return emit_check(em, e);
 	if (!f->begun && begin(f, e) != 0)
 		return -1;
 	for (p = commit + 1; p <= t->commit && p != 0; p++)
@@ -157,7 +169,8 @@ emit_publish(struct emit_file *f, uint32_t commit, struct err *e)
 	h.salt = t->salt;
 	h.pre_fingerprint = em->pre_unknown ? 0 : t->fingerprint;
 	h.post_fingerprint = f->fingerprint;
-	if (ltx_finish(f->w, &h, &sum, &size, e) != 0)
+	if (ltx_finish(f->w, &h, &sum, &size, e) != 0 ||
+	    emit_check(em, e) != 0)
 		return -1;
 	if (store_publish(&f->file, h.timestamp_ms, &renamed, e) != 0) {
 		if (renamed)

@@ -6,10 +6,12 @@
 #ifndef EMIT_H
 #define EMIT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "db.h"
 #include "disk.h"
 #include "pages.h"
 #include "store.h"
@@ -19,6 +21,8 @@
 struct emit {
 	const char *root;	/* replica directory */
 	const char *db_path;	/* for log lines */
+	const struct db *db;	/* what it is read from, under its pins */
+	atomic_ulong *steps;	/* goes up while there is progress */
 	struct pages *pages;
 	struct disk_owner owner;
 	uint64_t next_txid;
@@ -44,6 +48,9 @@ struct emit_file {
 	int64_t start_ms;
 };
 
+/* Whether what was read can be relied upon: ERR_BUSY if the pins were lost.  To
+ * be asked before publishing; counts as a step. */
+int	emit_check(struct emit *em, struct err *e);
 void	emit_init(struct emit_file *f, struct emit *em);
 /* Adds a page (ascending), unless the replica has it already. */
 int	emit_page(struct emit_file *f, uint32_t pgno, const uint8_t *page,

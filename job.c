@@ -23,6 +23,7 @@
 
 #define ABSENT_MS 10000		/* between looks for an absent database */
 #define POLL_MS 1000		/* where its directory cannot be watched */
+#define STUCK_MS 5000		/* at work without a step */
 
 struct job {
 	struct job_config cf;
@@ -38,7 +39,12 @@ struct job {
 	pthread_cond_t cond;
 	bool woken, names, stopping, ended;
 	atomic_bool cancel;
+	_Atomic int64_t busy_ms;	/* at work since; 0: at rest */
 	struct err end;
+
+	/* The main thread's: how far the work was, and when it got there. */
+	unsigned long steps;
+	int64_t steps_ms;
 
 	struct upkeep upkeep;
 	bool opened_once, waiting;
@@ -52,6 +58,7 @@ rest(struct job *j, int64_t until, bool *names)
 	int64_t wait;
 	bool go;
 
+	atomic_store(&j->busy_ms, 0);
 	pthread_mutex_lock(&j->mutex);
 	while (!j->stopping && !j->woken && !j->names &&
 	    (wait = until - time_mono_ms()) > 0) {
@@ -70,7 +77,31 @@ rest(struct job *j, int64_t until, bool *names)
 	j->woken = j->names = false;
 	go = !j->stopping;
 	pthread_mutex_unlock(&j->mutex);
+	atomic_store(&j->busy_ms, time_mono_ms());
 	return go;
+}
+
+bool
+job_look(struct job *j)
+{
+	unsigned long steps = atomic_load(&j->pair.steps);
+	int64_t now = time_mono_ms(), since = atomic_load(&j->busy_ms);
+
+	if (steps != j->steps || since > j->steps_ms) {
+		j->steps = steps;
+		j->steps_ms = now;
+	}
+	if (since != 0 && now - j->steps_ms >= STUCK_MS)
+		pair_relieve(&j->pair);
+	return since != 0;
+}
+
+/* It may be long at work from here on without a wake. */
+static void
+tell(struct job *j)
+{
+	if (write(j->note_fd, "", 1) < 0)
+		return;		/* full: the main thread is awake */
 }
 
 static bool
@@ -194,6 +225,7 @@ open_up(struct job *j, struct err *e)
 
 	do {
 		start = time_mono_ms();
+		tell(j);
 		if (open_pair(j, e) == 0) {
 			watch_all(j);
 			upkeep_begin(u);
@@ -270,6 +302,7 @@ run(void *arg)
 	struct err e;
 
 	e.kind = ERR_NONE;
+	atomic_store(&j->busy_ms, time_mono_ms());
 	while (open_up(j, &e) == 0) {
 		if (serve(j) && finish(j, &e) <= 0)
 			break;
@@ -282,8 +315,8 @@ run(void *arg)
 	j->ended = true;
 	j->end = e;
 	pthread_mutex_unlock(&j->mutex);
-	if (write(j->note_fd, "", 1) < 0)
-		return NULL;	/* the main thread looks anyway */
+	atomic_store(&j->busy_ms, 0);
+	tell(j);
 	return NULL;
 }
 

@@ -32,6 +32,9 @@ struct job *job_start(const struct job_config *cf, struct watch *w,
 	    struct levels *l, size_t id, int note_fd, struct err *e);
 /* Something was written, or names have changed. */
 void	job_wake(struct job *j, enum watch_kind kind);
+/* Whether it is at work now.  To be asked again each second while it is: where
+ * it is stuck, it is seen to that the WAL does not grow for ever. */
+bool	job_look(struct job *j);
 /* Publish what is committed now, and end. */
 void	job_stop(struct job *j);
 /* Do not finish what takes long. */

@@ -40,13 +40,38 @@ pair_init(struct pair *p, const struct pair_config *cf,
 	    xasprintf("%s/.%s-litestream", dir, path_base(cf->db_path));
 	p->pages_path = xasprintf("%s/pages", p->meta);
 	pages_init(&p->pages);
+	pthread_mutex_init(&p->mutex, NULL);
 	free(dir);
+}
+
+/* Shows the database to other threads, or hides it. */
+static void
+show(struct pair *p, struct db *db)
+{
+	pthread_mutex_lock(&p->mutex);
+	p->open = db;
+	pthread_mutex_unlock(&p->mutex);
+}
+
+void
+pair_relieve(struct pair *p)
+{
+	uint64_t size;
+
+	pthread_mutex_lock(&p->mutex);
+	if (p->open != NULL && checkpoint_must_let_go(p->open, &size) &&
+	    db_relieve(p->open))
+		log_line(LOG_ERROR, "replica does not answer, letting go of "
+		    "the WAL, which is too long: points in time will be "
+		    "missing", "path", p->cf.db_path, "size", I64(size), NULL);
+	pthread_mutex_unlock(&p->mutex);
 }
 
 void
 pair_close(struct pair *p)
 {
 	capture_give_up(&p->c, "reopened");
+	show(p, NULL);
 	db_close(p->c.db);
 	p->c.db = NULL;
 }
@@ -60,6 +85,7 @@ pair_free(struct pair *p)
 	if (p->root_lock >= 0)
 		close(p->root_lock);
 	pages_free(&p->pages);
+	pthread_mutex_destroy(&p->mutex);
 	free(p->pages_path);
 	free(p->meta);
 }
@@ -298,6 +324,11 @@ first_pass(struct pair *p, struct resume *r, struct err *e)
 	struct disk_stat st;
 	bool found;
 
+	p->c.em.db = p->c.db;
+	p->c.em.steps = &p->steps;
+	show(p, p->c.db);
+	if (db_pin(p->c.db, e) != 0)
+		return -1;
 	if (r->rebase[0] != '\0') {
 		if (pair_rebase(p, r->rebase, e) != 0)
 			return -1;
@@ -336,7 +367,7 @@ pair_open(struct pair *p, bool once, struct err *e)
 	    open_root(p, &c->em.owner, e) != 0 ||
 	    open_chain(p, &r, e) != 0 ||
 	    (!once && switch_mode(p, e) != 0) ||
-	    db_pin(c->db, e) != 0 || first_pass(p, &r, e) != 0) {
+	    first_pass(p, &r, e) != 0) {
 		resume_free(&r);
 		return -1;
 	}

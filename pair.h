@@ -3,6 +3,7 @@
 #ifndef PAIR_H
 #define PAIR_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -31,6 +32,11 @@ struct pair {
 	int meta_lock, root_lock;	/* held from the first open on */
 	struct disk_stat root, parent;	/* dev and ino of the replica root */
 	bool table_known, opened, root_deleted;
+
+	/* For other threads. */
+	pthread_mutex_t mutex;
+	struct db *open;	/* c.db, if it may be relieved */
+	atomic_ulong steps;	/* goes up while it works and is not stuck */
 };
 
 /* cf's strings must outlive p; *cancel ends a long comparison. */
@@ -51,6 +57,9 @@ void	pair_close(struct pair *p);
 int	pair_rebase(struct pair *p, const char *why, struct err *e);
 /* Saves table and position; a failure is only logged: it is a cache. */
 void	pair_save(struct pair *p);
+/* From another thread, when p's is stuck: lets go of the WAL if that is about
+ * to fill the application's disk. */
+void	pair_relieve(struct pair *p);
 /* Whether the replica has, by its names and headers, all that the newest state
  * takes. */
 bool	pair_restorable(const struct pair *p);

@@ -9,6 +9,9 @@
  * The first signal (passed on to the child, if any, whose end is then awaited)
  * asks the threads to publish what is committed and end; a second one, or the
  * shutdown timeout, makes them give up what takes long: then the status is 1.
+ *
+ * While a thread is at work it is looked at each second: one that is stuck must
+ * not keep the WAL for ever (job.c).
  */
 #include <sys/select.h>
 #include <sys/wait.h>
@@ -27,6 +30,8 @@
 #define BUSY_MS 10000		/* how long -once tries a locked database, */
 #define BUSY_STEP_MS 50		/* and how often */
 #define LEAVE_STEP_MS 100	/* between looks for a second signal */
+#define LOOK_MS 1000		/* between looks at threads at work */
+#define GRACE_MS 5000		/* for giving up what takes long */
 
 static volatile sig_atomic_t signals;	/* how many INT and TERM came */
 static volatile sig_atomic_t last_signal, child_signal;
@@ -44,7 +49,8 @@ struct run {
 	sigset_t old;
 	int seen;		/* signals acted upon */
 	bool stopping, cancelled;
-	int64_t cancel_at;
+	bool busy;		/* some thread is at work */
+	int64_t cancel_at, leave_at;
 };
 
 static void
@@ -188,20 +194,41 @@ replicate_once(const struct replicate_args *a, struct err *e)
 	return rc;
 }
 
+/* Hands events on, and looks whether any thread is stuck. */
 static void
 wake(struct run *r)
 {
 	struct watch_event ev;
 	char note[16];
+	size_t i;
 
 	while (watch_next(r->watch, &ev) == 1)
 		if (ev.id < r->started && !r->over[ev.id])
 			job_wake(r->job[ev.id], ev.kind);
 	while (read(r->note[0], note, sizeof note) > 0)
 		continue;
+	r->busy = watch_fd(r->watch) < 0;
+	for (i = 0; i < r->started; i++)
+		r->busy |= !r->over[i] && job_look(r->job[i]);
 }
 
-/* Waits for anything; at most until r->cancel_at. */
+/* How long there is nothing to do but wait; -1: no end. */
+static int64_t
+patience(const struct run *r)
+{
+	int64_t ms = -1;
+
+	if (r->stopping)
+		ms = (r->cancelled ? r->leave_at : r->cancel_at) -
+		    time_mono_ms();
+	if (r->stopping && ms < 0)
+		ms = 0;
+	if (r->busy && (ms < 0 || ms > LOOK_MS))
+		ms = LOOK_MS;
+	return ms;
+}
+
+/* Waits for anything. */
 static void
 sleep_on(struct run *r)
 {
@@ -216,10 +243,7 @@ sleep_on(struct run *r)
 		FD_SET(fd, &in);
 	if (fd > top)
 		top = fd;
-	if (r->stopping && !r->cancelled) {
-		ms = r->cancel_at - time_mono_ms();
-		if (ms < 0)
-			ms = 0;
+	if ((ms = patience(r)) >= 0) {
 		ts.tv_sec = (time_t)(ms / 1000);
 		ts.tv_nsec = (long)(ms % 1000) * 1000000;
 		wait = &ts;
@@ -247,6 +271,8 @@ cancel(struct run *r)
 {
 	size_t i;
 
+	if (!r->cancelled)
+		r->leave_at = time_mono_ms() + GRACE_MS;
 	r->cancelled = true;
 	for (i = 0; i < r->started; i++)
 		if (!r->over[i])
@@ -273,7 +299,8 @@ act(struct run *r)
 	if (child_signal)
 		reap(r);
 	if (signals == r->seen) {
-		if (r->stopping && time_mono_ms() >= r->cancel_at)
+		if (r->stopping && !r->cancelled &&
+		    time_mono_ms() >= r->cancel_at)
 			cancel(r);
 		return;
 	}
@@ -356,6 +383,25 @@ collect(struct run *r, struct err *e)
 }
 
 /*
+ * Threads that do not even give up: their disk does not answer.  They cannot be
+ * joined, and use what main would free: so the process ends here.
+ */
+static void
+leave_stuck(struct run *r)
+{
+	size_t i;
+
+	if (!r->cancelled || r->running == 0 || time_mono_ms() < r->leave_at)
+		return;
+	for (i = 0; i < r->started; i++)
+		if (!r->over[i])
+			log_line(LOG_ERROR, "not replicated: the replica "
+			    "does not answer", "path",
+			    r->a->job[i].pair.db_path, NULL);
+	_exit(EXIT_FAILURE);
+}
+
+/*
  * The levels' thread ends before the locks on the replicas are given back.  If
  * it is at a long merge and the time is up, or a second signal came, they are
  * kept until the process ends.
@@ -402,6 +448,7 @@ run_jobs(struct run *r, struct err *e)
 		if (r->running == 0 && r->child == 0 &&
 		    (a->n > 0 || r->stopping))
 			break;
+		leave_stuck(r);
 		sleep_on(r);
 		act(r);
 	}

@@ -34,9 +34,10 @@ snapshot_link_first(const struct emit *em, struct err *e)
 
 /* The pages of the image into w and, if it is empty, into the table. */
 static int
-write_pages(struct image *m, struct ltx_writer *w, struct pages *t,
+write_pages(struct emit *em, struct image *m, struct ltx_writer *w,
     struct err *e)
 {
+	struct pages *t = em->pages;
 	uint8_t *page = xmalloc(m->page_size);
 	bool enter = t->commit == 0;
 	uint32_t pgno;
@@ -46,6 +47,7 @@ write_pages(struct image *m, struct ltx_writer *w, struct pages *t,
 		pages_resize(t, m->commit);
 	image_rewind(m);
 	while ((rc = image_next(m, &pgno, page, e)) == 1) {
+		atomic_fetch_add(em->steps, 1);
 		if (ltx_write_page(w, pgno, page, e) != 0) {
 			rc = -1;
 			break;
@@ -74,7 +76,7 @@ write_image(struct emit *em, struct image *m, int level, uint64_t min_txid,
 	if (store_begin(&n, em->root, level, min_txid, em->next_txid,
 	    &em->owner, e) != 0 ||
 	    ltx_create(&w, n.fd, n.tmp, m->page_size, e) != 0 ||
-	    write_pages(m, w, em->pages, e) != 0)
+	    write_pages(em, m, w, e) != 0)
 		goto out;
 	h.page_size = m->page_size;
 	h.commit = m->commit;
@@ -84,7 +86,7 @@ write_image(struct emit *em, struct image *m, int level, uint64_t min_txid,
 	h.wal_offset = level == 0 ? WAL_HEADER_SIZE : 0;
 	h.salt = em->pages->salt;
 	h.post_fingerprint = em->pages->fingerprint;
-	if (ltx_finish(w, &h, sum, &size, e) == 0)
+	if (ltx_finish(w, &h, sum, &size, e) == 0 && emit_check(em, e) == 0)
 		rc = store_publish(&n, stamp, &renamed, e);
 	*f = n.f;
 	f->h = h;

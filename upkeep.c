@@ -13,7 +13,6 @@
  * pins keep, is about to fill the application's disk.
  */
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 
 #include <string.h>
 
@@ -41,9 +40,7 @@
 #define SAVE_PART 10		/* later where saving takes long */
 #define AUDIT_REST_MS 100	/* between slices */
 #define AUDIT_FIRST 24		/* the first begins after this part */
-#define WAL_LIMIT ((uint64_t)1 << 30)
 #define SPARE_MS 50		/* between looks at it while nothing works */
-#define FREE_PART 10		/* of the file system: one in ten */
 #define NEVER INT64_MAX
 
 /* After a pass that found commits: what follows when nothing more comes. */
@@ -228,15 +225,10 @@ empty_wal(struct upkeep *u, struct err *e)
 static void
 spare_disk(struct upkeep *u)
 {
-	const char *wal = db_wal_path(u->pair->c.db);
-	uint64_t size = wal_bytes(u);
-	struct statvfs fs;
+	uint64_t size;
 	struct err e;
 
-	if (statvfs(wal, &fs) != 0 || !db_is_wal(u->pair->c.db))
-		return;
-	if (size < WAL_LIMIT && (fs.f_bavail >= fs.f_blocks / FREE_PART ||
-	    size < (uint64_t)fs.f_blocks * fs.f_frsize / FREE_PART / 10))
+	if (!checkpoint_must_let_go(u->pair->c.db, &size))
 		return;
 	if (!u->pair->c.doubt)
 		log_line(LOG_ERROR, "letting go of the WAL, which is too "

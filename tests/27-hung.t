@@ -1,0 +1,91 @@
+#!/bin/sh
+# SPDX-License-Identifier: ISC
+# The replica's disk does not answer: the application's disk is not filled by a
+# WAL that is kept for it, other databases go on, and all is exact afterwards.
+. "$(dirname "$0")/lib.sh"
+
+command -v "${CC:-cc}" >/dev/null || skip_all 'no C compiler'
+mkdir "$T/db" "$T/hung" "$T/well"
+_unmount() { rm -f "$T/hang"; umount -l "$T/db" 2>/dev/null; _cleanup; }
+trap _unmount EXIT
+mount -t tmpfs -o size=32m tmpfs "$T/db" 2>"$T/err" ||
+    skip_all "cannot mount: $(head -n 1 "$T/err")"
+# shellcheck disable=SC2086
+${CC:-cc} ${CFLAGS:-} -shared -fPIC -o "$T/shim.so" "$TESTS/shim_hang.c" \
+    -ldl || exit 1
+
+cat >"$T/app.py" <<'END'
+import os, sqlite3, sys, time
+db, megabytes = sys.argv[1], float(sys.argv[2])
+def free(path):
+    fs = os.statvfs(path)
+    return fs.f_bavail / fs.f_blocks
+c = sqlite3.connect(db, isolation_level=None, timeout=10)
+largest = 0
+for i in range(int(megabytes * 20)):
+    c.execute('UPDATE t SET b=randomblob(length(b)) WHERE id/100=?', (i % 10,))
+    # The disk is nearly full: slowly, while the WAL still grows.
+    size = os.path.getsize(db + '-wal')
+    if free(db) < .09 and size > largest:
+        time.sleep(.5)
+    largest = max(largest, size)
+print('WAL %d KB at most' % (largest // 1024))
+END
+make_db() {
+	sql "$1" 'PRAGMA journal_mode = WAL;
+	    CREATE TABLE t(id INTEGER PRIMARY KEY, b);
+	    WITH RECURSIVE c(x) AS (VALUES(1) UNION ALL SELECT x + 1 FROM c
+	    WHERE x < 1000) INSERT INTO t(b) SELECT randomblob(480) FROM c' \
+	    >/dev/null
+}
+a=$T/db/a.db b=$T/db/b.db
+make_db "$a"
+make_db "$b"
+cat >"$T/yml" <<END
+dbs:
+  - path: $a
+    replica:
+      path: $T/hung/a
+  - path: $b
+    replica:
+      path: $T/well/b
+END
+replicated() { poll 20 restore_same "$1" "$2"; }
+start() {
+	HANG=$T/hang HANG_ROOT=$T/hung LD_PRELOAD=$T/shim.so \
+	    "$LS" replicate -config "$T/yml" >"$T/log" 2>&1 </dev/null &
+	PID=$!; track "$PID"
+}
+
+start
+ok 'first backup' replicated "$a" "$T/hung/a"
+ok 'first backup of the other' replicated "$b" "$T/well/b"
+: >"$T/hang"
+ok 'hung: the application writes 60 MB on a disk of 32' \
+    python3 "$T/app.py" "$a" 60
+sed 's/^/# /' "$T/out"
+matches 'hung: it is said' "$T/log" 'level=ERROR.*does not answer'
+ok 'hung: another database is written' python3 "$T/app.py" "$b" 1
+ok 'hung: and replicated' replicated "$b" "$T/well/b"
+rm "$T/hang"
+ok 'answers again: all is there' replicated "$a" "$T/hung/a"
+ok 'answers again: the application goes on' python3 "$T/app.py" "$a" 1
+ok 'answers again: all of that' replicated "$a" "$T/hung/a"
+
+# A stop is not held up for ever.
+: >"$T/hang"
+sql "$a" 'UPDATE t SET b = randomblob(9) WHERE id = 3'
+poll 10 sh -c "ls '$T/hung/a/ltx/0' | grep -q '[.]tmp$'"
+result $? 'hung again, in a publish'
+kill -TERM "$PID"
+kill -TERM "$PID"
+_reap
+is 'hung: the second signal ends it, status' "$?" 1
+matches 'hung: it is said what is missing' "$T/log" \
+    "level=ERROR.*not replicated.*$a"
+rm "$T/hang"
+start
+ok 'started again: all is there' replicated "$a" "$T/hung/a"
+stop_replicate
+result $? 'a clean stop'
+done_testing
