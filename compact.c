@@ -104,6 +104,7 @@ begin(struct pass *p, const struct compact *c)
 	p->root = c->root;
 	p->db = c->db;
 	p->owner = &c->owner;
+	p->cancel = c->cancel;
 }
 
 static void

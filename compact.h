@@ -6,6 +6,7 @@
 #ifndef COMPACT_H
 #define COMPACT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -22,6 +23,7 @@ struct compact {
 	const char *root;		/* replica directory */
 	const char *db;			/* for log lines; or NULL */
 	struct disk_owner owner;
+	const atomic_bool *cancel;	/* ends a merge: ERR_BUSY; or NULL */
 	int levels;			/* 1..levels are in use */
 	int64_t interval_ms[COMPACT_MAX_LEVEL + 1];
 	int64_t snapshot_interval_ms, snapshot_retention_ms;

@@ -2,11 +2,15 @@
 /*
  * Levels, one replica at a time.
  *
- * The thread works through the entries whose moment has come and sleeps until
+ * A thread works through the entries whose moment has come and sleeps until
  * the next.  An entry with nothing to do has no moment until something is
- * published.  busy says which entry is worked on, outside the mutex; whoever
- * suspends it waits for that.  Failures are logged when they change and tried
+ * published.  busy: an entry is worked on, outside the mutex; whoever suspends
+ * it cancels that, and waits.  Failures are logged when they change and tried
  * again after a minute at the latest.
+ *
+ * One thread is enough, and spares the disk, unless it is at one replica for
+ * very long: that may be large, or its disk may be dead.  Then one more takes
+ * the others.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -16,6 +20,8 @@
 #include "levels.h"
 
 #define RETRY_MS 60000
+#define LONG_MS 60000		/* at one replica: another thread begins */
+#define MAX_THREADS 16
 #define NEVER INT64_MAX
 
 struct levels_entry {
@@ -23,17 +29,21 @@ struct levels_entry {
 	struct compact c;
 	char *root, *db;
 	int64_t due_ms;		/* since boot; NEVER */
-	bool suspended, rebase, noted;
+	bool suspended, rebase, noted, busy;
+	atomic_bool cancel;
 	struct err error;
 };
 
 struct levels {
-	pthread_t thread;
+	pthread_t thread[MAX_THREADS];
+	size_t threads, busy;
+	int64_t moved_ms;	/* when one of them last began or ended */
 	pthread_mutex_t mutex;
 	pthread_cond_t cond;
-	struct levels_entry **entry, *busy;
+	struct levels_entry **entry;
 	size_t n, cap;
-	bool stopping, ended;
+	bool stopping;
+	size_t ended;
 };
 
 /* The entry whose moment comes first. */
@@ -45,6 +55,7 @@ first(struct levels *l)
 
 	for (i = 0; i < l->n; i++)
 		if (!l->entry[i]->suspended && !l->entry[i]->rebase &&
+		    !l->entry[i]->busy &&
 		    l->entry[i]->due_ms != NEVER &&
 		    (best == NULL || l->entry[i]->due_ms < best->due_ms))
 			best = l->entry[i];
@@ -81,8 +92,8 @@ work(struct levels_entry *n)
 	if (compact_run(&n->c, time_wall_ms(), time_mono_ms(), &next,
 	    &e) == 0)
 		e.kind = ERR_NONE;
-	else if (n->error.kind != e.kind ||
-	    strcmp(n->error.text, e.text) != 0)
+	else if (!atomic_load(&n->cancel) && (n->error.kind != e.kind ||
+	    strcmp(n->error.text, e.text) != 0))
 		log_line(LOG_ERROR, "compaction failed", "db", n->db,
 		    "error", e.text, NULL);
 	if (e.kind != ERR_NONE && (next < 0 ||
@@ -106,17 +117,21 @@ run(void *arg)
 			sleep_until(l, n == NULL ? NEVER : n->due_ms);
 			continue;
 		}
-		l->busy = n;
+		n->busy = true;
 		n->noted = false;
+		l->busy++;
+		l->moved_ms = time_mono_ms();
 		pthread_mutex_unlock(&l->mutex);
 		work(n);
 		pthread_mutex_lock(&l->mutex);
-		l->busy = NULL;
+		n->busy = false;
+		l->busy--;
+		l->moved_ms = time_mono_ms();
 		if (n->noted && compact_waits(&n->c))
 			n->due_ms = 0;
 		pthread_cond_broadcast(&l->cond);
 	}
-	l->ended = true;
+	l->ended++;
 	pthread_cond_broadcast(&l->cond);
 	pthread_mutex_unlock(&l->mutex);
 	return NULL;
@@ -133,11 +148,25 @@ levels_start(struct err *e)
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&l->cond, &attr);
 	pthread_condattr_destroy(&attr);
-	if (pthread_create(&l->thread, NULL, run, l) == 0)
+	if (pthread_create(&l->thread[0], NULL, run, l) == 0) {
+		l->threads = 1;
 		return l;
+	}
 	err_set(e, ERR_SYSTEM, "cannot start a thread");
 	free(l);
 	return NULL;
+}
+
+/* All threads have been at one replica each for long. */
+static void
+add_thread(struct levels *l)
+{
+	if (l->stopping || l->threads == MAX_THREADS ||
+	    l->busy < l->threads || time_mono_ms() - l->moved_ms < LONG_MS)
+		return;
+	l->moved_ms = time_mono_ms();
+	if (pthread_create(&l->thread[l->threads], NULL, run, l) == 0)
+		l->threads++;
 }
 
 bool
@@ -149,14 +178,17 @@ levels_stop(struct levels *l, int64_t timeout_ms)
 
 	pthread_mutex_lock(&l->mutex);
 	l->stopping = true;
+	for (i = 0; i < l->n; i++)
+		atomic_store(&l->entry[i]->cancel, true);
 	pthread_cond_broadcast(&l->cond);
-	while (!l->ended && time_mono_ms() < until)
+	while (l->ended < l->threads && time_mono_ms() < until)
 		sleep_until(l, until);
-	ended = l->ended;
+	ended = l->ended == l->threads;
 	pthread_mutex_unlock(&l->mutex);
 	if (!ended)
 		return false;
-	pthread_join(l->thread, NULL);
+	for (i = 0; i < l->threads; i++)
+		pthread_join(l->thread[i], NULL);
 	for (i = 0; i < l->n; i++) {
 		free(l->entry[i]->root);
 		free(l->entry[i]->db);
@@ -178,6 +210,7 @@ levels_add(struct levels *l, const struct compact *c)
 	n->c = *c;
 	n->c.root = n->root = xstrdup(c->root);
 	n->c.db = n->db = xstrdup(c->db);
+	n->c.cancel = &n->cancel;
 	n->due_ms = NEVER;
 	n->suspended = true;
 	pthread_mutex_lock(&l->mutex);
@@ -192,7 +225,8 @@ levels_suspend(struct levels_entry *n)
 {
 	pthread_mutex_lock(&n->l->mutex);
 	n->suspended = true;
-	while (n->l->busy == n)
+	atomic_store(&n->cancel, true);
+	while (n->busy)
 		pthread_cond_wait(&n->l->cond, &n->l->mutex);
 	pthread_mutex_unlock(&n->l->mutex);
 }
@@ -202,6 +236,7 @@ levels_resume(struct levels_entry *n)
 {
 	pthread_mutex_lock(&n->l->mutex);
 	n->suspended = false;
+	atomic_store(&n->cancel, n->l->stopping);
 	n->due_ms = 0;
 	pthread_cond_broadcast(&n->l->cond);
 	pthread_mutex_unlock(&n->l->mutex);
@@ -211,12 +246,13 @@ void
 levels_note(struct levels_entry *n)
 {
 	pthread_mutex_lock(&n->l->mutex);
-	if (n->l->busy == n)
+	if (n->busy)
 		n->noted = true;	/* perhaps after it has looked */
 	else if (compact_waits(&n->c)) {
 		n->due_ms = 0;
 		pthread_cond_broadcast(&n->l->cond);
 	}
+	add_thread(n->l);
 	pthread_mutex_unlock(&n->l->mutex);
 }
 
@@ -226,7 +262,7 @@ levels_wants_rebase(struct levels_entry *n, char *why, size_t size)
 	bool wants;
 
 	pthread_mutex_lock(&n->l->mutex);
-	wants = n->l->busy != n && n->rebase;
+	wants = !n->busy && n->rebase;
 	if (wants) {
 		snprintf(why, size, "%s", n->c.why);
 		n->rebase = n->c.need_rebase = false;

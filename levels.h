@@ -13,7 +13,7 @@ struct levels_entry;
 
 struct levels *levels_start(struct err *e);
 /*
- * Finishes what it is at, and ends: true, and l is gone.  False: it takes
+ * Interrupts what it is at, and ends: true, and l is gone.  False: it takes
  * longer; ask again, or end the process with all locks held (what was not
  * published is swept at the next start).
  */
@@ -25,8 +25,8 @@ bool	levels_stop(struct levels *l, int64_t timeout_ms);
  */
 struct levels_entry *levels_add(struct levels *l, const struct compact *c);
 /*
- * Before the replica is opened, closed by a full image, or given up: waits
- * until nothing is done there, and keeps it so.
+ * Before the replica is opened, closed by a full image, or given up: interrupts
+ * what is done there, and keeps it so.
  */
 void	levels_suspend(struct levels_entry *n);
 void	levels_resume(struct levels_entry *n);

@@ -43,6 +43,7 @@ struct source {
 	struct ltx_reader *r;
 	struct ltx_page page;
 	uint64_t pages;
+	const atomic_bool *cancel;
 	bool live;		/* page holds one */
 };
 
@@ -51,6 +52,7 @@ struct merge {
 	const struct disk_owner *o;
 	const struct store_file *in;
 	size_t n;
+	const atomic_bool *cancel;
 	char *stage;		/* path of temporaries */
 	const char *what;	/* path of the output, for messages */
 	uint32_t salt;		/* of the fingerprint to take; or 0 */
@@ -91,8 +93,11 @@ source_close(struct source *s)
 static int
 source_next(struct source *s, struct err *e)
 {
-	int rc = ltx_next(s->r, &s->page, e);
+	int rc;
 
+	if (s->cancel != NULL && atomic_load(s->cancel))
+		return err_set(e, ERR_BUSY, "%s: interrupted", s->path);
+	rc = ltx_next(s->r, &s->page, e);
 	s->live = rc == 1;
 	s->pages += s->live;
 	return rc < 0 ? -1 : 0;
@@ -235,7 +240,7 @@ gather(struct merge *m, size_t lo, size_t hi, struct source *s,
 	size_t i = lo, k, most = excess > 0 ? group_size(hi - lo) : 0;
 
 	for (*n = 0; i < hi; i += k, (*n)++) {
-		s[*n] = (struct source){ .fd = -1 };
+		s[*n] = (struct source){ .fd = -1, .cancel = m->cancel };
 		k = 1;
 		if (*n > 0 && excess > 0) {
 			k = excess + 1 < most ? excess + 1 : most;
@@ -272,11 +277,11 @@ merge_range(struct merge *m, size_t lo, size_t hi, struct ltx_writer *w,
 
 /* Reads to the end; *pages is how many there are. */
 static int
-check(const char *root, const struct store_file *f, uint64_t *pages,
-    struct err *e)
+check(const char *root, const struct store_file *f,
+    const atomic_bool *cancel, uint64_t *pages, struct err *e)
 {
 	struct merge m = { .root = root, .in = f, .n = 1 };
-	struct source s = { .fd = -1 };
+	struct source s = { .fd = -1, .cancel = cancel };
 	bool known = f->min_txid == 1 && f->h.salt != 0;
 	uint64_t fingerprint = 0;
 	int rc;
@@ -299,11 +304,12 @@ check(const char *root, const struct store_file *f, uint64_t *pages,
 }
 
 int
-merge_check(const char *root, const struct store_file *f, struct err *e)
+merge_check(const char *root, const struct store_file *f,
+    const atomic_bool *cancel, struct err *e)
 {
 	uint64_t pages;
 
-	return check(root, f, &pages, e);
+	return check(root, f, cancel, &pages, e);
 }
 
 /* Whether b may follow a. */
@@ -345,7 +351,7 @@ first_input(const struct merge *m, size_t *first, struct err *e)
 	if (i == 0)
 		return 0;
 	f = &m->in[i];
-	if (check(m->root, f, &pages, e) != 0)
+	if (check(m->root, f, m->cancel, &pages, e) != 0)
 		return -1;
 	if (pages != pages_in(f->h.commit, f->h.page_size))
 		return err_set(e, ERR_DAMAGED, "%s: input files have "
@@ -353,7 +359,7 @@ first_input(const struct merge *m, size_t *first, struct err *e)
 		    (unsigned)m->in[i - 1].h.page_size,
 		    (unsigned)f->h.page_size);
 	for (i = 0; i < *first; i++)
-		if (merge_check(m->root, &m->in[i], e) != 0)
+		if (merge_check(m->root, &m->in[i], m->cancel, e) != 0)
 			return -1;
 	return 0;
 }
@@ -409,11 +415,12 @@ out:
 /* One input under its own range. */
 static int
 take_over(const char *root, const struct store_file *in, int level,
-    const struct disk_owner *o, struct store_file *out, struct err *e)
+    const struct disk_owner *o, const atomic_bool *cancel,
+    struct store_file *out, struct err *e)
 {
 	*out = *in;
 	out->level = level;
-	if (merge_check(root, in, e) != 0)
+	if (merge_check(root, in, cancel, e) != 0)
 		return -1;
 	return store_link(root, in, out, o, e);
 }
@@ -421,9 +428,10 @@ take_over(const char *root, const struct store_file *in, int level,
 int
 merge_files(const char *root, const struct store_file *in, size_t n,
     int level, uint64_t min_txid, const struct disk_owner *o,
-    struct store_file *out, struct err *e)
+    const atomic_bool *cancel, struct store_file *out, struct err *e)
 {
-	struct merge m = { .root = root, .o = o, .in = in, .n = n };
+	struct merge m = { .root = root, .o = o, .in = in, .n = n,
+	    .cancel = cancel };
 	struct ltx_header h;
 	struct store_new f;
 	bool renamed;
@@ -431,7 +439,7 @@ merge_files(const char *root, const struct store_file *in, size_t n,
 	int rc = -1;
 
 	if (n == 1 && in[0].min_txid == min_txid)
-		return take_over(root, in, level, o, out, e);
+		return take_over(root, in, level, o, cancel, out, e);
 	out_header(&m, min_txid, &h);
 	if (store_begin(&f, root, level, min_txid, h.max_txid, o, e) != 0)
 		goto out;

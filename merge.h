@@ -6,6 +6,7 @@
 #ifndef MERGE_H
 #define MERGE_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,14 +26,15 @@
  *
  * ERR_DAMAGED: an input is damaged, or the inputs contradict each other (TXIDs,
  * fingerprints, page sizes, pages that must be there); merge_check() tells
- * which input it is.  The output is then not there.
+ * which input it is.  ERR_BUSY: *cancel (may be NULL) became true.  The output
+ * is then not there.
  */
 int	merge_files(const char *root, const struct store_file *in, size_t n,
 	    int level, uint64_t min_txid, const struct disk_owner *o,
-	    struct store_file *out, struct err *e);
+	    const atomic_bool *cancel, struct store_file *out, struct err *e);
 
-/* Reads one file to its proven end, without writing.  ERR_DAMAGED. */
+/* Reads one file to its proven end, without writing.  ERR_DAMAGED, ERR_BUSY. */
 int	merge_check(const char *root, const struct store_file *f,
-	    struct err *e);
+	    const atomic_bool *cancel, struct err *e);
 
 #endif

@@ -130,7 +130,7 @@ prove(struct pass *p, const struct store_file *f, struct err *e)
 {
 	struct err why;
 
-	if (merge_check(p->root, f, &why) == 0)
+	if (merge_check(p->root, f, p->cancel, &why) == 0)
 		return 1;
 	if (why.kind == ERR_DAMAGED)
 		return set_aside(p, find(&p->l, f), why.text, e);
@@ -148,7 +148,8 @@ drop_bad(struct pass *p, struct err *e)
 	for (i = p->l.n; i-- > 0;) {
 		if (!p->l.file[i].bad)
 			continue;
-		if (merge_check(p->root, &p->l.file[i], &why) == 0)
+		if (merge_check(p->root, &p->l.file[i], p->cancel,
+		    &why) == 0)
 			err_set(&why, ERR_DAMAGED,
 			    "header does not fit the name");
 		if (why.kind == ERR_DAMAGED &&
@@ -297,8 +298,8 @@ try_merge(struct pass *p, int level, uint64_t from, uint64_t to,
 		ask_rebase(p, why.text);
 	if (ch.n == 0)
 		goto out;
-	if (merge_files(p->root, ch.f, ch.n, level, from + 1, p->owner, &out,
-	    &why) == 0) {
+	if (merge_files(p->root, ch.f, ch.n, level, from + 1, p->owner,
+	    p->cancel, &out, &why) == 0) {
 		add(&p->l, &out);
 		report(p, &out);
 	} else if (why.kind != ERR_DAMAGED) {

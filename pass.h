@@ -4,6 +4,7 @@
 #ifndef PASS_H
 #define PASS_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -17,6 +18,7 @@ struct pass {
 	/* Set by the caller; the rest is zero. */
 	const char *root, *db;	/* db: for log lines */
 	const struct disk_owner *owner;
+	const atomic_bool *cancel;	/* ends what takes long: ERR_BUSY */
 	bool dry;		/* changes nothing but the list */
 
 	struct store_list l;	/* changes with what is done */

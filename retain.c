@@ -32,12 +32,12 @@
  *
  * A process may live for a second only, so the agreement outlives it:
  *
- *	ROOT/.clock	"wall MS\nboot MS\ntrusted MS\n"
+ *	ROOT/.clock	"wall MS\nboot MS\ntrusted MS\nid BOOT\n"
  *
  * At the next look, if both clocks advanced by the same, the agreement goes on:
  * this proves also a time in which nothing ran.  If the machine was started
- * since (less time since boot than noted), nobody can tell what happened in
- * between; a clock that went forward by at least the time since boot, and by
+ * since (another boot, or less time since boot than noted), nobody can tell
+ * what happened in between; a clock that went forward by at least the time since boot, and by
  * less than one retention period, is believed.  Anything else, also an unread-
  * able file, begins the agreement anew.  The slack grows with the time between,
  * since a clock that is steered gently may run 0.1 percent fast or slow.
@@ -264,8 +264,10 @@ load(struct retain_clock *c, const char *path)
 
 	if (disk_read_all(path, CLOCK_MAX, &s, &n, &ignored) != 0)
 		return false;
+	/* Without the last line it is of a version before that. */
 	good = sscanf(s, "wall %" SCNd64 "\nboot %" SCNd64 "\ntrusted %"
-	    SCNd64 "\n", &c->wall_ms, &c->mono_ms, &c->trusted_ms) == 3 &&
+	    SCNd64 "\nid %63s\n", &c->wall_ms, &c->mono_ms, &c->trusted_ms,
+	    c->boot) >= 3 &&
 	    c->wall_ms >= 0 && c->wall_ms < TIME_SANE && c->mono_ms >= 0 &&
 	    c->mono_ms < TIME_SANE && c->trusted_ms >= 0;
 	free(s);
@@ -277,7 +279,8 @@ save(struct retain_clock *c, const char *path, const struct disk_owner *o,
     struct err *e)
 {
 	char *s = xasprintf("wall %" PRId64 "\nboot %" PRId64 "\ntrusted %"
-	    PRId64 "\n", c->wall_ms, c->mono_ms, c->trusted_ms);
+	    PRId64 "\nid %s\n", c->wall_ms, c->mono_ms, c->trusted_ms,
+	    c->boot);
 	int rc = disk_replace(path, s, strlen(s), o, e);
 
 	free(s);
@@ -289,13 +292,13 @@ save(struct retain_clock *c, const char *path, const struct disk_owner *o,
 
 /* For how much longer the clocks have agreed; -1: they have not. */
 static int64_t
-agreed(const struct retain_clock *c, int64_t wall_ms, int64_t mono_ms,
-    int64_t keep_ms)
+agreed(const struct retain_clock *c, const char *boot, int64_t wall_ms,
+    int64_t mono_ms, int64_t keep_ms)
 {
 	int64_t wall = wall_ms - c->wall_ms, mono = mono_ms - c->mono_ms;
 	int64_t slack = RETAIN_TOLERANCE_MS;
 
-	if (mono >= 0) {
+	if (mono >= 0 && (c->boot[0] == '\0' || strcmp(c->boot, boot) == 0)) {
 		slack += mono / DRIFT;
 		return wall >= mono - slack && wall <= mono + slack ? mono :
 		    -1;
@@ -311,14 +314,17 @@ retain_look(struct retain_clock *c, const char *root,
 {
 	char *path = xasprintf("%s/.clock", root);
 	bool fresh = !c->known, had = true, set = true;
+	char boot[BOOT_ID_SIZE];
 	int64_t more = -1;
 	int rc = 0;
 
 	if (fresh)
 		had = load(c, path);
 	c->known = true;
+	boot_id(boot);
 	if (had && wall_ms >= 0)
-		more = agreed(c, wall_ms, mono_ms, keep_ms);
+		more = agreed(c, boot, wall_ms, mono_ms, keep_ms);
+	memcpy(c->boot, boot, sizeof boot);
 	if (fresh)
 		c->saved_ms = c->mono_ms;
 	if (more >= 0) {

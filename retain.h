@@ -44,6 +44,7 @@ struct retain_clock {
 	int64_t wall_ms, mono_ms;	/* the last look */
 	int64_t trusted_ms;
 	int64_t saved_ms;		/* since boot */
+	char boot[BOOT_ID_SIZE];	/* which; or "" */
 };
 
 /*

@@ -530,6 +530,18 @@ random_bytes(void *p, size_t n)
 }
 
 void
+boot_id(char id[BOOT_ID_SIZE])
+{
+	FILE *f = fopen("/proc/sys/kernel/random/boot_id", "r");
+
+	if (f == NULL || fgets(id, BOOT_ID_SIZE, f) == NULL)
+		id[0] = '\0';
+	id[strcspn(id, " \n")] = '\0';
+	if (f != NULL)
+		fclose(f);
+}
+
+void
 json_string(FILE *f, const char *s)
 {
 	const unsigned char *p = (const unsigned char *)s;

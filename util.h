@@ -93,6 +93,9 @@ const char *path_base(const char *path);
 
 /* Random bytes from the system; never fails. */
 void	random_bytes(void *p, size_t n);
+/* What names the time since the machine was started, "" where there is none. */
+#define BOOT_ID_SIZE 64
+void	boot_id(char id[BOOT_ID_SIZE]);
 
 /* Print s as a JSON string with quotes, as Go does (<, >, & escaped). */
 #include <stdio.h>

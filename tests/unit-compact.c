@@ -333,7 +333,7 @@ merge_is_right(const struct store_list *l0, uint64_t lo, uint64_t hi)
 	struct err e;
 	bool good;
 
-	if (merge_files(root, &l0->file[lo - 1], hi - lo + 1, 1, lo, &owner,
+	if (merge_files(root, &l0->file[lo - 1], hi - lo + 1, 1, lo, &owner, NULL,
 	    &out, &e) != 0) {
 		printf("# %s\n", e.text);
 		return false;
@@ -369,15 +369,15 @@ damage_is_found(const struct store_list *l0, uint64_t lo, uint64_t hi)
 	b[where] ^= 1;
 	if (below(2) != 0)
 		good = good && ftruncate(fd, where) == 0;
-	rc = merge_files(root, &l0->file[lo - 1], hi - lo + 1, 1, lo, &owner,
+	rc = merge_files(root, &l0->file[lo - 1], hi - lo + 1, 1, lo, &owner, NULL,
 	    &out, &e);
 	l = list_level(1);
 	if (rc == 0)
-		good = good && merge_check(root, f, &e) == 0 &&
+		good = good && merge_check(root, f, NULL, &e) == 0 &&
 		    (lo == hi || leads(&out, lo, hi));
 	else
 		good = good && e.kind == ERR_DAMAGED && l.n == 0 &&
-		    merge_check(root, f, &e) == -1 && e.kind == ERR_DAMAGED;
+		    merge_check(root, f, NULL, &e) == -1 && e.kind == ERR_DAMAGED;
 	store_list_free(&l);
 	remove_level(1);
 	if (!good)
@@ -453,10 +453,10 @@ test_hole(void)
 		publish(i, i == 1 ? all : some);
 	}
 	l = list_level(0);
-	ok(merge_files(root, &l.file[1], 3, 1, 2, &owner, &out, &e) == -1 &&
+	ok(merge_files(root, &l.file[1], 3, 1, 2, &owner, NULL, &out, &e) == -1 &&
 	    e.kind == ERR_DAMAGED && strstr(e.text, "grew") != NULL,
 	    "a page missing from growth is damage");
-	ok(merge_files(root, &l.file[2], 2, 1, 3, &owner, &out, &e) == 0,
+	ok(merge_files(root, &l.file[2], 2, 1, 3, &owner, NULL, &out, &e) == 0,
 	    "if nobody can know, it is not");
 	store_list_free(&l);
 }
@@ -475,7 +475,7 @@ test_link(void)
 		commit(START_MS, 0, false);
 	l = list_level(0);
 	from = store_path(root, &l.file[0]);
-	if (!ok(merge_files(root, l.file, 1, STORE_SNAPSHOT, 1, &owner, &out,
+	if (!ok(merge_files(root, l.file, 1, STORE_SNAPSHOT, 1, &owner, NULL, &out,
 	    &e) == 0, "a single input"))
 		die("%s", e.text);
 	to = store_path(root, &out);
@@ -483,13 +483,13 @@ test_link(void)
 	    "a single input is linked");
 	far = l.file[1];
 	l.file[1] = l.file[2];
-	ok(merge_files(root, l.file, 2, 1, 1, &owner, &out, &e) == -1 &&
+	ok(merge_files(root, l.file, 2, 1, 1, &owner, NULL, &out, &e) == -1 &&
 	    e.kind == ERR_DAMAGED && strstr(e.text, "non-contiguous") != NULL,
 	    "a hole between inputs");
 	l.file[1] = far;
 	l.file[1].h.salt = l.file[0].h.salt = 7;
 	l.file[1].h.pre_fingerprint = l.file[0].h.post_fingerprint + 1;
-	ok(merge_files(root, l.file, 2, 1, 1, &owner, &out, &e) == -1 &&
+	ok(merge_files(root, l.file, 2, 1, 1, &owner, NULL, &out, &e) == -1 &&
 	    e.kind == ERR_DAMAGED && strstr(e.text, "does not continue") !=
 	    NULL, "fingerprints that do not link");
 	store_list_free(&l);
