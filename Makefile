@@ -57,7 +57,7 @@ bin/litestream: litestream
 bin/litestream-test: litestream-test
 	mkdir -p bin && ln -sf ../litestream-test $@
 
-$(UNIT): $(OBJ)
+$(UNIT): $(OBJ) tests/tap.h
 	mkdir -p tests/bin && $(LINK) tests/$(@F).c $(OBJ) $(LDLIBS)
 
 tests/bin/unit-ltx: tests/unit-ltx.c

@@ -21,6 +21,7 @@
 #include "../compact.h"
 #include "../merge.h"
 #include "../plan.h"
+#include "tap.h"
 
 #define SEED UINT64_C(0x5eed000000000041)
 #define PAGE 512u
@@ -33,46 +34,12 @@
 #define DAY (24 * HOUR)
 #define START_MS INT64_C(1700000000000)
 
-static int count, failures;
-
-__attribute__((format(printf, 2, 3)))
-static bool
-ok(bool good, const char *fmt, ...)
-{
-	va_list ap;
-
-	printf("%sok %d - ", good ? "" : "not ", ++count);
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	putchar('\n');
-	failures += !good;
-	return good;
-}
-
-__attribute__((format(printf, 1, 2)))
-static _Noreturn void
-die(const char *fmt, ...)
-{
-	va_list ap;
-
-	printf("Bail out! ");
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	putchar('\n');
-	exit(1);
-}
-
 static uint64_t seed;
 
 static uint64_t
 below(uint64_t n)
 {
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return (seed >> 16) % n;
+	return next_random(&seed) % n;
 }
 
 /* The model: a page is one number. */
@@ -1014,6 +981,5 @@ main(int argc, char **argv)
 		history("clock jumps, long retention", n, JUMPS, HOUR,
 		    2 * HOUR);
 	}
-	printf("1..%d\n", count);
-	return failures != 0;
+	return done_testing();
 }

@@ -5,7 +5,6 @@
  */
 #include <sys/stat.h>
 #include <lz4.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,43 +14,12 @@
 #include "../be.h"
 #include "../crc64.h"
 #include "../ltx.h"
+#include "tap.h"
 
 #define SUM_FLAG (UINT64_C(1) << 63)
 #define SEED UINT64_C(0x5eed000000000001)
 #define FILE_MAX (1024 * 1024)
 #define PAGES_MAX 8
-
-static int count, failures;
-
-__attribute__((format(printf, 2, 3)))
-static void
-ok(bool good, const char *fmt, ...)
-{
-	va_list ap;
-
-	printf("%sok %d - ", good ? "" : "not ", ++count);
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	putchar('\n');
-	failures += !good;
-}
-
-static _Noreturn void
-die(const char *what)
-{
-	printf("Bail out! %s\n", what);
-	exit(1);
-}
-
-static uint64_t
-next_random(uint64_t *s)
-{
-	*s ^= *s << 13;
-	*s ^= *s >> 7;
-	*s ^= *s << 17;
-	return *s;
-}
 
 static void
 fill_random(uint8_t *p, size_t n, uint64_t *s)
@@ -746,7 +714,7 @@ test_mutations(void)
 
 	fill_random(pages, 1024, &s);
 	if (write_image(&full, pages) != 0)
-		die(err.text);
+		die("%s", err.text);
 	mutate("blocks");
 	h.commit = 2;
 	start(&h);
@@ -829,16 +797,16 @@ test_large(void)
 
 	h.commit = 60000;
 	if (ltx_create(&w, fd, "x.ltx", 512, &err) != 0)
-		die(err.text);
+		die("%s", err.text);
 	for (i = 1; i <= h.commit; i++) {
 		memset(page, (int)i, sizeof(page));
 		fill_random(page, i % 29, &s);
 		if (ltx_write_page(w, i, page, &err) != 0)
-			die(err.text);
+			die("%s", err.text);
 	}
 	if (ltx_finish(w, &h, &sum, &size, &err) != 0 ||
 	    ltx_open(&r, fd, "x.ltx", &err) != 0)
-		die(err.text);
+		die("%s", err.text);
 	ltx_free(w);
 	for (i = 0; (rc = ltx_next(r, &p, &err)) == 1;) {
 		memset(want, (int)++i, sizeof(want));
@@ -873,11 +841,11 @@ test_copy(void)
 	in = temp_file(image.b, image.n);
 	if (ltx_open(&r, in, "in.ltx", &err) != 0 ||
 	    ltx_create(&w, out, "out.ltx", 512, &err) != 0)
-		die(err.text);
+		die("%s", err.text);
 	while ((rc = ltx_next(r, &p, &err)) == 1) {
 		blocks += p.block != NULL;
 		if (ltx_write_block(w, &p, &err) != 0)
-			die(err.text);
+			die("%s", err.text);
 	}
 	ok(rc == 0 && blocks == 2, "blocks are handed out as they stand");
 	p.pgno = 4;
@@ -961,7 +929,7 @@ test_lock_page(void)
 	h.page_size = 65536;
 	h.commit = 16387;
 	if (ltx_create(&w, fd, "x.ltx", h.page_size, &err) != 0)
-		die(err.text);
+		die("%s", err.text);
 	for (i = 1; rc == 0 && i <= h.commit; i++)
 		if (i != 16385)
 			rc = ltx_write_page(w, i, zeros, &err);
@@ -989,6 +957,5 @@ main(void)
 	test_copy();
 	test_refusals();
 	test_lock_page();
-	printf("1..%d\n", count);
-	return failures != 0;
+	return done_testing();
 }

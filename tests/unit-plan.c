@@ -1,43 +1,17 @@
 /* SPDX-License-Identifier: ISC */
 /* plan.c against chains written down by hand, and against brute force. */
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../plan.h"
+#include "tap.h"
 
 #define SEED UINT64_C(0x5eed000000000031)
 #define ROUNDS 20000
 #define SMALL 9			/* files or points of a random list */
 #define LARGE 100000
 #define LARGE_MS 2000
-
-static int count, failures;
-
-__attribute__((format(printf, 2, 3)))
-static bool
-ok(bool good, const char *fmt, ...)
-{
-	va_list ap;
-
-	printf("%sok %d - ", good ? "" : "not ", ++count);
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	putchar('\n');
-	failures += !good;
-	return good;
-}
-
-static uint64_t
-next_random(uint64_t *s)
-{
-	*s ^= *s << 13;
-	*s ^= *s >> 7;
-	*s ^= *s << 17;
-	return *s >> 16;
-}
 
 /*
  * A list from text, "LEVEL:MIN-MAX@STAMP" separated by blanks; a ! behind it
@@ -398,6 +372,5 @@ main(void)
 	test_times();
 	test_random();
 	test_large();
-	printf("1..%d\n", count);
-	return failures != 0;
+	return done_testing();
 }

@@ -7,13 +7,13 @@
 #include <sys/stat.h>
 
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "../restore.h"
+#include "tap.h"
 
 #define SMALL 512u
 #define LARGER 1024u
@@ -21,29 +21,7 @@
 #define FEW_DESCRIPTORS 24
 #define SALT 0x5a17u
 
-static int count, failures, roots;
-
-__attribute__((format(printf, 2, 3)))
-static bool
-ok(bool good, const char *fmt, ...)
-{
-	va_list ap;
-
-	printf("%sok %d - ", good ? "" : "not ", ++count);
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	putchar('\n');
-	failures += !good;
-	return good;
-}
-
-static _Noreturn void
-die(const struct err *e)
-{
-	printf("Bail out! %s\n", e->text);
-	exit(1);
-}
+static int roots;
 
 /* What a file is to be; fingerprint 0 leaves it unknown. */
 struct spec {
@@ -75,7 +53,7 @@ write_pages(struct ltx_writer *w, const struct spec *s)
 	while (sscanf(at, " %u=%c%n", &pgno, &c, &n) == 2) {
 		memset(page, c, sizeof(page));
 		if (ltx_write_page(w, pgno, page, &e) != 0)
-			die(&e);
+			die("%s", e.text);
 		at += n;
 	}
 }
@@ -98,11 +76,11 @@ add(const char *root, struct spec s)
 	disk_owner_private(&o);
 	if (store_begin(&n, root, s.level, s.min, s.max, &o, &e) != 0 ||
 	    ltx_create(&w, n.fd, n.tmp, s.page_size, &e) != 0)
-		die(&e);
+		die("%s", e.text);
 	write_pages(w, &s);
 	if (ltx_finish(w, &h, &sum, &size, &e) != 0 ||
 	    store_publish(&n, h.timestamp_ms, &renamed, &e) != 0)
-		die(&e);
+		die("%s", e.text);
 	ltx_free(w);
 	store_end(&n);
 }
@@ -371,6 +349,5 @@ main(void)
 	test_damage();
 	test_force();
 	test_many();
-	printf("1..%d\n", count);
-	return failures != 0;
+	return done_testing();
 }
