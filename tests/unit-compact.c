@@ -924,6 +924,42 @@ test_clock(void)
 	ok(!is_there(9, 1, 3, ""), "until it was right for long enough");
 }
 
+/* What the machine was started for the second time, after an hour, finds. */
+static int64_t
+trusted_after(const char *boot_line)
+{
+	struct retain_clock c = { 0 };
+	char *path = xasprintf("%s/.clock", root);
+	char *s = xasprintf("wall %lld\nboot 20000\ntrusted 5000\n%s",
+	    (long long)(100 * DAY), boot_line);
+	struct err e;
+
+	if (disk_replace(path, s, strlen(s), &owner, &e) != 0)
+		return -1;
+	free(s);
+	free(path);
+	if (retain_look(&c, root, &owner, 100 * DAY + HOUR, 21000, DAY,
+	    &e) != 0)
+		return -1;
+	return c.trusted_ms;
+}
+
+static void
+test_boot(void)
+{
+	char boot[BOOT_ID_SIZE], *line;
+
+	new_root();
+	boot_id(boot);
+	ok(trusted_after("id another\n") == HOUR + 5000,
+	    "the hour between two starts of the machine counts");
+	line = xasprintf("id %s\n", boot);
+	ok(trusted_after(line) == 0,
+	    "without a start between, the clock was set");
+	ok(trusted_after("") == 0, "where that is not noted, too");
+	free(line);
+}
+
 static int
 drive(char **argv)
 {
@@ -969,6 +1005,7 @@ main(int argc, char **argv)
 	} else if (argc > 1 && strcmp(argv[1], "levels") == 0) {
 		test_damage();
 		test_clock();
+		test_boot();
 	} else {
 		history("steady, interval = retention", n, STEADY, HOUR, HOUR);
 		history("steady, long retention", n, STEADY, HOUR, 3 * HOUR);
