@@ -89,7 +89,7 @@ say_hello(const struct replicate_args *a, bool once)
 		log_line(LOG_INFO, "replicating to", "type", "file", "db",
 		    a->job[i].pair.db_path, "path", a->job[i].pair.root,
 		    NULL);
-	if (a->n == 0)
+	if (a->n == 0 && !config_watches(a->config))
 		log_line(LOG_ERROR, "no databases specified in configuration",
 		    NULL);
 }
@@ -154,6 +154,8 @@ from_config(const struct flags *f, struct replicate_args *a)
 	for (i = 0; i < s.n; i++) {
 		s.job[i].pair.adopt = f->adopt;
 		s.job[i].restore_if_absent |= f->restore;
+		s.job[i].persistent = s.n > 1 ||
+		    config_watches(s.config);
 	}
 	if (s.n == 0 && f->once) {
 		setup_free(&s);
@@ -162,6 +164,7 @@ from_config(const struct flags *f, struct replicate_args *a)
 	}
 	a->job = s.job;
 	a->n = s.n;
+	a->config = s.config;
 	a->stop_timeout_ms = s.config->stop_timeout_ms;
 	if (a->exec == NULL && s.config->exec[0] != '\0' && !f->once)
 		a->exec = s.config->exec;

@@ -435,6 +435,17 @@ config_free(struct config *c)
 	free(c);
 }
 
+bool
+config_watches(const struct config *c)
+{
+	size_t i;
+
+	for (i = 0; i < c->n_db; i++)
+		if (c->db[i].watch)
+			return true;
+	return false;
+}
+
 void
 config_warn(const struct config *c)
 {

@@ -73,6 +73,8 @@ const char *config_default_path(void);
 int	config_load(const char *path, bool expand_env, struct config **c,
 	    struct err *e);
 void	config_free(struct config *c);
+/* Whether databases may come later: a directory is watched. */
+bool	config_watches(const struct config *c);
 /* One log line per key that was ignored. */
 void	config_warn(const struct config *c);
 /*

@@ -552,7 +552,8 @@ watch_levels(struct follow *f)
 			f->whole = true;
 		path = xasprintf("%s/ltx/%d", f->root, i);
 		watch_drop(f->watch, (size_t)i);
-		watch_add(f->watch, path, WATCH_NAMES, (size_t)i);
+		watch_add(f->watch, path, WATCH_NAMES, NULL,
+		    (size_t)i);
 		free(path);
 		f->watched[i] = s;
 		f->must_list = true;

@@ -136,8 +136,11 @@ serve(struct job *j)
 static bool
 hopeless(const struct job *j, const struct err *e)
 {
-	if (e->kind == ERR_LOCKED || e->kind == ERR_FOREIGN ||
-	    e->kind == ERR_USAGE)
+	if (e->kind == ERR_LOCKED)
+		return true;
+	if (j->cf.persistent)
+		return false;
+	if (e->kind == ERR_FOREIGN || e->kind == ERR_USAGE)
 		return true;
 	return !j->opened_once && (e->kind == ERR_SYSTEM ||
 	    e->kind == ERR_DAMAGED || e->kind == ERR_ABSENT);
@@ -157,12 +160,15 @@ watch_all(struct job *j)
 {
 	const char *wal = db_wal_path(j->pair.c.db);
 	char *dir = path_dir(wal), *given = path_dir(j->cf.pair.db_path);
+	char *base = xstrdup(path_base(wal));
 
+	base[strlen(base) - strlen("-wal")] = '\0';
 	watch_drop(j->watch, j->id);
-	j->upkeep.watched = watch_add(j->watch, wal, WATCH_WRITES, j->id) &&
-	    watch_add(j->watch, dir, WATCH_NAMES, j->id);
+	j->upkeep.watched = watch_add(j->watch, wal, WATCH_WRITES, NULL,
+	    j->id) && watch_add(j->watch, dir, WATCH_NAMES, base, j->id);
 	if (strcmp(dir, given) != 0)
-		watch_add(j->watch, given, WATCH_NAMES, j->id);
+		watch_add(j->watch, given, WATCH_NAMES, NULL, j->id);
+	free(base);
 	free(given);
 	free(dir);
 }
@@ -179,7 +185,8 @@ await(struct job *j, const struct err *e)
 		    j->cf.pair.db_path, "reason", e->text, NULL);
 	j->waiting = true;
 	watch_drop(j->watch, j->id);
-	seen = watch_add(j->watch, dir, WATCH_NAMES, j->id) &&
+	seen = watch_add(j->watch, dir, WATCH_NAMES,
+	    path_base(j->cf.pair.db_path), j->id) &&
 	    access(j->cf.pair.db_path, F_OK) != 0;
 	rest(j, time_mono_ms() + (seen ? ABSENT_MS : POLL_MS), &names);
 	free(dir);
@@ -310,6 +317,7 @@ run(void *arg)
 		    j->cf.pair.db_path, NULL);
 		pair_close(&j->pair);
 	}
+	levels_remove(j->upkeep.levels);
 	pair_close(&j->pair);
 	pthread_mutex_lock(&j->mutex);
 	j->ended = true;

@@ -169,6 +169,14 @@ add_thread(struct levels *l)
 		l->threads++;
 }
 
+static void
+free_entry(struct levels_entry *n)
+{
+	free(n->root);
+	free(n->db);
+	free(n);
+}
+
 bool
 levels_stop(struct levels *l, int64_t timeout_ms)
 {
@@ -189,11 +197,8 @@ levels_stop(struct levels *l, int64_t timeout_ms)
 		return false;
 	for (i = 0; i < l->threads; i++)
 		pthread_join(l->thread[i], NULL);
-	for (i = 0; i < l->n; i++) {
-		free(l->entry[i]->root);
-		free(l->entry[i]->db);
-		free(l->entry[i]);
-	}
+	for (i = 0; i < l->n; i++)
+		free_entry(l->entry[i]);
 	free(l->entry);
 	pthread_cond_destroy(&l->cond);
 	pthread_mutex_destroy(&l->mutex);
@@ -229,6 +234,24 @@ levels_suspend(struct levels_entry *n)
 	while (n->busy)
 		pthread_cond_wait(&n->l->cond, &n->l->mutex);
 	pthread_mutex_unlock(&n->l->mutex);
+}
+
+void
+levels_remove(struct levels_entry *n)
+{
+	struct levels *l;
+	size_t i;
+
+	if (n == NULL)
+		return;
+	levels_suspend(n);
+	l = n->l;
+	pthread_mutex_lock(&l->mutex);
+	for (i = 0; l->entry[i] != n; i++)
+		;
+	l->entry[i] = l->entry[--l->n];
+	pthread_mutex_unlock(&l->mutex);
+	free_entry(n);
 }
 
 void

@@ -30,6 +30,8 @@ struct levels_entry *levels_add(struct levels *l, const struct compact *c);
  */
 void	levels_suspend(struct levels_entry *n);
 void	levels_resume(struct levels_entry *n);
+/* Interrupts what is done there, and forgets it; NULL is fine. */
+void	levels_remove(struct levels_entry *n);
 /* Something was published. */
 void	levels_note(struct levels_entry *n);
 /* Whether the chain must be closed by a full image, and why (static size of

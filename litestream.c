@@ -21,10 +21,12 @@
  *	crc64.c: be.h crc64.h
  *	db.c: be.h db.h disk.h wal.h
  *	diff.c: capture.h image.h ltx.h wal.h
+ *	dirs.c: dirs.h scan.h setup.h
  *	disk.c: disk.h
  *	emit.c: emit.h ltx.h wal.h
  *	exec.c: exec.h
  *	findings.c: findings.h
+ *	fleet.c: disk.h fleet.h
  *	follow.c: apply.h disk.h follow.h plan.h standby.h store.h watch.h
  *	image.c: image.h ltx.h
  *	intact.c: intact.h
@@ -48,7 +50,7 @@
  *	plan.c: plan.h
  *	points.c: plan.h points.h
  *	progress.c: progress.h util.h
- *	replicate.c: exec.h replicate.h restore.h
+ *	replicate.c: dirs.h exec.h fleet.h replicate.h restore.h
  *	restore.c: db.h disk.h ltx.h output.h progress.h restore.h v3.h
  *	resume.c: ltx.h plan.h resume.h
  *	retain.c: plan.h retain.h

@@ -23,13 +23,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "dirs.h"
 #include "exec.h"
+#include "fleet.h"
 #include "replicate.h"
 #include "restore.h"
 
 #define BUSY_MS 10000		/* how long -once tries a locked database, */
 #define BUSY_STEP_MS 50		/* and how often */
-#define LEAVE_STEP_MS 100	/* between looks for a second signal */
+#define LEAVE_STEP_MS 100	/* between looks for the levels' end */
 #define LOOK_MS 1000		/* between looks at threads at work */
 #define GRACE_MS 5000		/* for giving up what takes long */
 
@@ -39,10 +41,10 @@ static volatile sig_atomic_t last_signal, child_signal;
 struct run {
 	const struct replicate_args *a;
 	struct watch *watch;
-	struct job **job;
-	bool *over;		/* which have ended */
-	size_t started, running;
 	struct levels *levels;
+	struct fleet *fleet;
+	struct dirs *dirs;	/* NULL: none */
+	size_t running;		/* databases that have not ended */
 	int note[2];
 	pid_t child;		/* 0: none, or it has ended */
 	int child_status;
@@ -194,89 +196,77 @@ replicate_once(const struct replicate_args *a, struct err *e)
 	return rc;
 }
 
-/* Hands events on, and looks whether any thread is stuck. */
-static void
-wake(struct run *r)
-{
-	struct watch_event ev;
-	char note[16];
-	size_t i;
-
-	while (watch_next(r->watch, &ev) == 1)
-		if (ev.id < r->started && !r->over[ev.id])
-			job_wake(r->job[ev.id], ev.kind);
-	while (read(r->note[0], note, sizeof note) > 0)
-		continue;
-	r->busy = watch_fd(r->watch) < 0;
-	for (i = 0; i < r->started; i++)
-		r->busy |= !r->over[i] && job_look(r->job[i]);
-}
-
 /* How long there is nothing to do but wait; -1: no end. */
 static int64_t
 patience(const struct run *r)
 {
-	int64_t ms = -1;
+	int64_t now = time_mono_ms(), at = INT64_MAX;
 
 	if (r->stopping)
-		ms = (r->cancelled ? r->leave_at : r->cancel_at) -
-		    time_mono_ms();
-	if (r->stopping && ms < 0)
-		ms = 0;
-	if (r->busy && (ms < 0 || ms > LOOK_MS))
-		ms = LOOK_MS;
-	return ms;
+		at = r->cancelled ? r->leave_at : r->cancel_at;
+	else if (r->dirs != NULL)
+		at = dirs_next(r->dirs);
+	if (r->busy && at > now + LOOK_MS)
+		at = now + LOOK_MS;
+	if (at == INT64_MAX)
+		return -1;
+	return at > now ? at - now : 0;
 }
 
-/* Waits for anything. */
+static void
+add_fd(int fd, fd_set *set, int *top)
+{
+	if (fd < 0)
+		return;
+	FD_SET(fd, set);
+	if (fd > *top)
+		*top = fd;
+}
+
+/* Waits for anything, and hands it on. */
 static void
 sleep_on(struct run *r)
 {
-	struct timespec ts, *wait = NULL;
-	int64_t ms;
-	int fd = watch_fd(r->watch), top = r->note[0];
+	struct timespec ts;
+	int64_t ms = patience(r);
+	int top = 0;
+	char note[16];
 	fd_set in;
 
 	FD_ZERO(&in);
-	FD_SET(r->note[0], &in);
-	if (fd >= 0)
-		FD_SET(fd, &in);
-	if (fd > top)
-		top = fd;
-	if ((ms = patience(r)) >= 0) {
-		ts.tv_sec = (time_t)(ms / 1000);
-		ts.tv_nsec = (long)(ms % 1000) * 1000000;
-		wait = &ts;
-	}
-	if (pselect(top + 1, &in, NULL, NULL, wait, &r->old) >= 0)
-		wake(r);
+	add_fd(r->note[0], &in, &top);
+	add_fd(watch_fd(r->watch), &in, &top);
+	if (r->dirs != NULL)
+		add_fd(dirs_fd(r->dirs), &in, &top);
+	ts.tv_sec = (time_t)(ms / 1000);
+	ts.tv_nsec = (long)(ms % 1000) * 1000000;
+	if (pselect(top + 1, &in, NULL, NULL, ms < 0 ? NULL : &ts,
+	    &r->old) < 0)
+		return;
+	while (read(r->note[0], note, sizeof note) > 0)
+		continue;
+	r->busy = fleet_wake(r->fleet);
+	if (r->dirs != NULL && !r->stopping)
+		dirs_look(r->dirs, r->fleet);
 }
 
 static void
 stop(struct run *r)
 {
-	size_t i;
-
 	if (r->stopping)
 		return;
 	r->stopping = true;
 	r->cancel_at = time_mono_ms() + r->a->stop_timeout_ms;
-	for (i = 0; i < r->started; i++)
-		if (!r->over[i])
-			job_stop(r->job[i]);
+	fleet_stop(r->fleet);
 }
 
 static void
 cancel(struct run *r)
 {
-	size_t i;
-
 	if (!r->cancelled)
 		r->leave_at = time_mono_ms() + GRACE_MS;
 	r->cancelled = true;
-	for (i = 0; i < r->started; i++)
-		if (!r->over[i])
-			job_cancel(r->job[i]);
+	fleet_cancel(r->fleet);
 }
 
 static void
@@ -346,40 +336,12 @@ static int
 start_jobs(struct run *r, struct err *e)
 {
 	const struct replicate_args *a = r->a;
-
-	r->job = xcalloc(a->n, sizeof *r->job);
-	r->over = xcalloc(a->n, sizeof *r->over);
-	for (; r->started < a->n; r->started++) {
-		r->job[r->started] = job_start(&a->job[r->started], r->watch,
-		    r->levels, r->started, r->note[1], e);
-		if (r->job[r->started] == NULL)
-			return -1;
-		r->running++;
-	}
-	return 0;
-}
-
-/* Notes which threads have ended; the first reason goes into *e. */
-static void
-collect(struct run *r, struct err *e)
-{
-	struct err why;
 	size_t i;
 
-	for (i = 0; i < r->started; i++) {
-		if (r->over[i] || !job_ended(r->job[i], &why))
-			continue;
-		r->over[i] = true;
-		r->running--;
-		if (why.kind == ERR_NONE)
-			continue;
-		if (e->kind == ERR_NONE)
-			*e = why;
-		if (r->a->n > 1)
-			log_line(LOG_ERROR, "not replicated any more", "path",
-			    r->a->job[i].pair.db_path, "error", why.text,
-			    NULL);
-	}
+	for (i = 0; i < a->n; i++)
+		if (fleet_add(r->fleet, &a->job[i], e) != 0)
+			return -1;
+	return 0;
 }
 
 /*
@@ -389,42 +351,24 @@ collect(struct run *r, struct err *e)
 static void
 leave_stuck(struct run *r)
 {
-	size_t i;
+	char **path;
+	size_t i, n;
 
 	if (!r->cancelled || r->running == 0 || time_mono_ms() < r->leave_at)
 		return;
-	for (i = 0; i < r->started; i++)
-		if (!r->over[i])
-			log_line(LOG_ERROR, "not replicated: the replica "
-			    "does not answer", "path",
-			    r->a->job[i].pair.db_path, NULL);
+	path = fleet_paths(r->fleet, &n);
+	for (i = 0; i < n; i++)
+		log_line(LOG_ERROR, "not replicated: the replica does not "
+		    "answer", "path", path[i], NULL);
 	_exit(EXIT_FAILURE);
 }
 
-/*
- * The levels' thread ends before the locks on the replicas are given back.  If
- * it is at a long merge and the time is up, or a second signal came, they are
- * kept until the process ends.
- */
-static void
-take_leave(struct run *r)
+/* Whether there is nothing left to wait for. */
+static bool
+is_over(const struct run *r)
 {
-	static const struct timespec now = { 0, 0 };
-	size_t i;
-
-	stop(r);
-	while (!levels_stop(r->levels, LEAVE_STEP_MS)) {
-		pselect(0, NULL, NULL, NULL, &now, &r->old);
-		act(r);
-		if (r->cancelled) {
-			log_line(LOG_WARN, "a merge was not finished", NULL);
-			return;
-		}
-	}
-	for (i = 0; i < r->started; i++)
-		job_free(r->job[i]);
-	free(r->over);
-	free(r->job);
+	return r->running == 0 && r->child == 0 &&
+	    (r->stopping || (r->a->n > 0 && r->dirs == NULL));
 }
 
 static int
@@ -432,8 +376,6 @@ run_jobs(struct run *r, struct err *e)
 {
 	const struct replicate_args *a = r->a;
 
-	if ((r->levels = levels_start(e)) == NULL)
-		return -1;
 	e->kind = ERR_NONE;
 	if (start_jobs(r, e) != 0)
 		stop(r);
@@ -442,18 +384,35 @@ run_jobs(struct run *r, struct err *e)
 		stop(r);
 	}
 	for (;;) {
-		collect(r, e);
-		if (r->running == 0 && r->child != 0)
+		r->running = fleet_collect(r->fleet, e);
+		if (r->running == 0 && r->child != 0 && r->dirs == NULL)
 			end_child(r);
-		if (r->running == 0 && r->child == 0 &&
-		    (a->n > 0 || r->stopping))
+		if (is_over(r))
 			break;
 		leave_stuck(r);
 		sleep_on(r);
 		act(r);
 	}
-	take_leave(r);
 	return e->kind == ERR_NONE ? 0 : -1;
+}
+
+/* With levels and fleet around it. */
+static int
+run_fleet(struct run *r, struct err *e)
+{
+	int rc;
+
+	if ((r->levels = levels_start(e)) == NULL)
+		return -1;
+	r->fleet = fleet_new(r->watch, r->levels, r->note[1]);
+	if (r->a->config != NULL)
+		r->dirs = dirs_new(r->a->config);
+	rc = run_jobs(r, e);
+	dirs_free(r->dirs);
+	while (!levels_stop(r->levels, LEAVE_STEP_MS))
+		continue;	/* no replica is left to it */
+	fleet_free(r->fleet);
+	return rc;
 }
 
 int
@@ -467,7 +426,7 @@ replicate_run(const struct replicate_args *a, int *status, struct err *e)
 	catch_signals(&r);
 	r.watch = watch_new();
 	if (open_notes(&r, e) == 0) {
-		rc = run_jobs(&r, e);
+		rc = run_fleet(&r, e);
 		close(r.note[0]);
 		close(r.note[1]);
 	}

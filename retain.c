@@ -37,10 +37,11 @@
  * At the next look, if both clocks advanced by the same, the agreement goes on:
  * this proves also a time in which nothing ran.  If the machine was started
  * since (another boot, or less time since boot than noted), nobody can tell
- * what happened in between; a clock that went forward by at least the time since boot, and by
- * less than one retention period, is believed.  Anything else, also an unread-
- * able file, begins the agreement anew.  The slack grows with the time between,
- * since a clock that is steered gently may run 0.1 percent fast or slow.
+ * what happened in between; a clock that went forward by at least the time
+ * since boot, and by less than one retention period, is believed.  Anything
+ * else, also an unreadable file, begins the agreement anew.  The slack grows
+ * with the time between, since a clock that is steered gently may run 0.1
+ * percent fast or slow.
  */
 #include <inttypes.h>
 #include <stdio.h>

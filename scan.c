@@ -189,6 +189,29 @@ choose(struct scan *s, char **paths, size_t *n)
 	return matched;
 }
 
+/* Reads the directories. */
+static int
+walk(struct scan *s, struct err *e)
+{
+	size_t i;
+	int rc = 0;
+
+	push_dir(s, xstrdup(s->d->dir));
+	for (i = 0; i < s->n_dirs && rc == 0; i++)
+		rc = read_dir(s, s->dir[i], i == 0, e);
+	return rc;
+}
+
+static void
+free_files(struct scan *s)
+{
+	size_t i;
+
+	for (i = 0; i < s->n; i++)
+		free(s->file[i].path);
+	free(s->file);
+}
+
 int
 scan_dir(const struct config_db *d, const char *const *known,
     size_t n_known, char ***paths, size_t *n, struct err *e)
@@ -196,13 +219,11 @@ scan_dir(const struct config_db *d, const char *const *known,
 	struct scan s = { .d = d };
 	struct stat st;
 	size_t i;
-	int rc = 0;
+	int rc;
 
 	*paths = NULL;
 	*n = 0;
-	push_dir(&s, xstrdup(d->dir));
-	for (i = 0; i < s.n_dirs && rc == 0; i++)
-		rc = read_dir(&s, s.dir[i], i == 0, e);
+	rc = walk(&s, e);
 	for (i = 0; i < n_known && rc == 0; i++)
 		if (stat(known[i], &st) == 0)
 			push_file(&s, xstrdup(known[i]), &st, false, true);
@@ -216,13 +237,24 @@ scan_dir(const struct config_db *d, const char *const *known,
 			*paths = NULL;
 		}
 	}
-	for (i = 0; i < s.n; i++)
-		free(s.file[i].path);
-	for (i = 0; i < s.n_dirs; i++)
-		free(s.dir[i]);
-	free(s.file);
-	free(s.dir);
+	free_files(&s);
+	scan_free(s.dir, s.n_dirs);
 	return rc;
+}
+
+int
+scan_dirs(const struct config_db *d, char ***paths, size_t *n, struct err *e)
+{
+	struct scan s = { .d = d };
+	int rc = walk(&s, e);
+
+	free_files(&s);
+	*paths = s.dir;
+	*n = s.n_dirs;
+	if (rc == 0)
+		return 0;
+	scan_free(s.dir, s.n_dirs);
+	return -1;
 }
 
 void

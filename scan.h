@@ -18,6 +18,9 @@
  */
 int	scan_dir(const struct config_db *d, const char *const *known,
 	    size_t n_known, char ***paths, size_t *n, struct err *e);
+/* The directories in which scan_dir() looks, d->dir first; the same way. */
+int	scan_dirs(const struct config_db *d, char ***paths, size_t *n,
+	    struct err *e);
 void	scan_free(char **paths, size_t n);
 
 #endif

@@ -29,15 +29,12 @@ setup_defaults(struct job_config *j, const char *db_path, const char *root)
 	j->stop_retry_ms = STOP_RETRY_MS;
 }
 
-static void
-add(struct setup *s, const struct config_db *d)
+void
+setup_job(struct job_config *j, const struct config *c,
+    const struct config_db *d)
 {
-	const struct config *c = s->config;
-	struct job_config *j;
 	size_t i;
 
-	s->job = xgrow(s->job, s->n, &s->cap, sizeof *s->job);
-	j = &s->job[s->n++];
 	setup_defaults(j, d->path, d->root);
 	j->pair.meta = d->meta_path;
 	j->levels.levels = j->pair.levels = (int)c->levels;
@@ -57,6 +54,13 @@ add(struct setup *s, const struct config_db *d)
 	j->restore_if_absent = d->restore_if_absent;
 	j->stop_timeout_ms = c->stop_timeout_ms;
 	j->stop_retry_ms = c->stop_retry_ms;
+}
+
+static void
+add(struct setup *s, const struct config_db *d)
+{
+	s->job = xgrow(s->job, s->n, &s->cap, sizeof *s->job);
+	setup_job(&s->job[s->n++], s->config, d);
 }
 
 /* The databases that are in the directory now. */
@@ -88,8 +92,6 @@ add_directory(struct setup *s, const struct config_db *d, struct err *e)
 static int
 refuse(const struct config *c, struct err *e)
 {
-	size_t i;
-
 	if (c->addr[0] != '\0')
 		return err_set(e, ERR_USAGE, "%s: addr: metrics are not served "
 		    "by this version", c->path);
@@ -102,11 +104,6 @@ refuse(const struct config *c, struct err *e)
 	if (c->validation_ms != 0)
 		return err_set(e, ERR_USAGE, "%s: validation.interval: not in "
 		    "this version: run litestream verify", c->path);
-	for (i = 0; i < c->n_db; i++)
-		if (c->db[i].watch)
-			return err_set(e, ERR_USAGE, "%s:%zu: watch: this "
-			    "version looks for databases only at the start",
-			    c->path, c->db[i].line);
 	return 0;
 }
 

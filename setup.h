@@ -13,6 +13,11 @@
 void	setup_defaults(struct job_config *j, const char *db_path,
 	    const char *root);
 
+/* As the configuration wants it for one of its databases, whose entry is
+ * pointed into. */
+void	setup_job(struct job_config *j, const struct config *c,
+	    const struct config_db *d);
+
 struct setup {
 	struct config *config;
 	struct job_config *job;		/* point into config and entry */

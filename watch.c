@@ -24,6 +24,7 @@
 
 struct entry {
 	int wd;
+	char *base;		/* NULL: all names */
 	struct watch_event ev;
 	bool pending;
 };
@@ -59,13 +60,23 @@ drop_events(int fd, int wd)
 	inotify_rm_watch(fd, wd);
 }
 
+/* name: of what it happened to in a directory, or NULL. */
+static bool
+concerns(const struct entry *n, int wd, const char *name)
+{
+	if (wd < 0)
+		return true;
+	return n->wd == wd && (n->base == NULL || name == NULL ||
+	    strncmp(name, n->base, strlen(n->base)) == 0);
+}
+
 static void
-mark(struct watch *w, int wd)
+mark(struct watch *w, int wd, const char *name)
 {
 	size_t i;
 
 	for (i = 0; i < w->n; i++)
-		if (wd < 0 || w->entry[i].wd == wd)
+		if (concerns(&w->entry[i], wd, name))
 			w->entry[i].pending = true;
 }
 
@@ -82,9 +93,10 @@ read_events(struct watch *w)
 		    at += (ssize_t)(sizeof ev + ev.len)) {
 			memcpy(&ev, buf + at, sizeof ev);
 			if ((ev.mask & IN_Q_OVERFLOW) != 0)
-				mark(w, -1);
+				mark(w, -1, NULL);
 			else if ((ev.mask & IN_IGNORED) == 0)
-				mark(w, ev.wd);
+				mark(w, ev.wd, ev.len == 0 ? NULL :
+				    buf + at + sizeof ev);
 		}
 }
 #else
@@ -130,10 +142,14 @@ watch_new(void)
 void
 watch_free(struct watch *w)
 {
+	size_t i;
+
 	if (w == NULL)
 		return;
 	if (w->fd >= 0)
 		close(w->fd);
+	for (i = 0; i < w->n; i++)
+		free(w->entry[i].base);
 	pthread_mutex_destroy(&w->mutex);
 	free(w->entry);
 	free(w);
@@ -146,7 +162,8 @@ watch_fd(const struct watch *w)
 }
 
 bool
-watch_add(struct watch *w, const char *path, enum watch_kind kind, size_t id)
+watch_add(struct watch *w, const char *path, enum watch_kind kind,
+    const char *base, size_t id)
 {
 	struct entry *n;
 	int wd = w->fd >= 0 ? add_events(w->fd, path, kind) : -1;
@@ -157,6 +174,7 @@ watch_add(struct watch *w, const char *path, enum watch_kind kind, size_t id)
 	w->entry = xgrow(w->entry, w->n, &w->cap, sizeof *w->entry);
 	n = &w->entry[w->n++];
 	n->wd = wd;
+	n->base = base != NULL ? xstrdup(base) : NULL;
 	n->ev.id = id;
 	n->ev.kind = kind;
 	n->pending = false;
@@ -188,6 +206,7 @@ watch_drop(struct watch *w, size_t id)
 			continue;
 		}
 		wd = w->entry[i].wd;
+		free(w->entry[i].base);
 		w->entry[i] = w->entry[--w->n];
 		if (!in_use(w, wd))
 			drop_events(w->fd, wd);

@@ -27,9 +27,12 @@ struct watch *watch_new(void);
 void	watch_free(struct watch *w);
 /* Becomes readable with events; -1: poll. */
 int	watch_fd(const struct watch *w);
-/* Reports events at path under id; false: not possible there, poll. */
+/*
+ * Reports events at path under id; false: not possible there, poll.  base: of
+ * a directory only what happens to names that begin so; NULL: all.
+ */
 bool	watch_add(struct watch *w, const char *path, enum watch_kind kind,
-	    size_t id);
+	    const char *base, size_t id);
 /* Forgets all of id. */
 void	watch_drop(struct watch *w, size_t id);
 /* The next event without waiting: 1 or 0.  One call of several for the same

@@ -57,26 +57,27 @@ END
 "$LS" replicate -config rebase.yml >rebase.log 2>&1 </dev/null &
 echo $! >rebase.pid; track $!
 cat >writer.py <<'END'
-import sqlite3, sys, time
+import os, sqlite3, sys, time
 c = sqlite3.connect('rebase.db', isolation_level=None, timeout=5)
 until = time.time() + float(sys.argv[1])
 i = 0
-while time.time() < until:
+while time.time() < until and not os.path.exists('hurt.done'):
     c.execute('UPDATE u SET v=v+1')
     c.execute('UPDATE t SET b=randomblob(450) WHERE rowid=?', (i % 60 + 1,))
     i += 1
     time.sleep(.02)
 END
-python3 writer.py 4 & writer=$!; track $writer
+python3 writer.py 30 & writer=$!; track $writer
 # Breaks the newest file, that level 1 does not have yet, until it is noticed.
 closed() { says rebase 'level=WARN msg="full image"'; }
 hurt() {
 	closed && return
 	f=$(find rebase.replica/ltx/0 -name '*.ltx' | sort | tail -n 1)
-	[ "$(wc -c <"$f")" -gt 400 ] && flip "$f" 300 255
+	[ "$f" != "$(first rebase 1)" ] && [ "$(wc -c <"$f")" -gt 400 ] &&
+	    flip "$f" 300 255
 	sleep 1.3; closed
 }
-(sleep 1; poll 3 hurt) 2>/dev/null & track $!
+(sleep 1; poll 25 hurt; sleep 1; : >hurt.done) 2>/dev/null & track $!
 
 # A commit of low pages after one that grew the database, both in the WAL.
 make_db grown

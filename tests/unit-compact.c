@@ -300,8 +300,8 @@ merge_is_right(const struct store_list *l0, uint64_t lo, uint64_t hi)
 	struct err e;
 	bool good;
 
-	if (merge_files(root, &l0->file[lo - 1], hi - lo + 1, 1, lo, &owner, NULL,
-	    &out, &e) != 0) {
+	if (merge_files(root, &l0->file[lo - 1], hi - lo + 1, 1, lo, &owner,
+	    NULL, &out, &e) != 0) {
 		printf("# %s\n", e.text);
 		return false;
 	}
@@ -336,15 +336,16 @@ damage_is_found(const struct store_list *l0, uint64_t lo, uint64_t hi)
 	b[where] ^= 1;
 	if (below(2) != 0)
 		good = good && ftruncate(fd, where) == 0;
-	rc = merge_files(root, &l0->file[lo - 1], hi - lo + 1, 1, lo, &owner, NULL,
-	    &out, &e);
+	rc = merge_files(root, &l0->file[lo - 1], hi - lo + 1, 1, lo, &owner,
+	    NULL, &out, &e);
 	l = list_level(1);
 	if (rc == 0)
 		good = good && merge_check(root, f, NULL, &e) == 0 &&
 		    (lo == hi || leads(&out, lo, hi));
 	else
 		good = good && e.kind == ERR_DAMAGED && l.n == 0 &&
-		    merge_check(root, f, NULL, &e) == -1 && e.kind == ERR_DAMAGED;
+		    merge_check(root, f, NULL, &e) == -1 &&
+		    e.kind == ERR_DAMAGED;
 	store_list_free(&l);
 	remove_level(1);
 	if (!good)
@@ -420,7 +421,8 @@ test_hole(void)
 		publish(i, i == 1 ? all : some);
 	}
 	l = list_level(0);
-	ok(merge_files(root, &l.file[1], 3, 1, 2, &owner, NULL, &out, &e) == -1 &&
+	ok(merge_files(root, &l.file[1], 3, 1, 2, &owner, NULL, &out,
+	    &e) == -1 &&
 	    e.kind == ERR_DAMAGED && strstr(e.text, "grew") != NULL,
 	    "a page missing from growth is damage");
 	ok(merge_files(root, &l.file[2], 2, 1, 3, &owner, NULL, &out, &e) == 0,
@@ -442,8 +444,8 @@ test_link(void)
 		commit(START_MS, 0, false);
 	l = list_level(0);
 	from = store_path(root, &l.file[0]);
-	if (!ok(merge_files(root, l.file, 1, STORE_SNAPSHOT, 1, &owner, NULL, &out,
-	    &e) == 0, "a single input"))
+	if (!ok(merge_files(root, l.file, 1, STORE_SNAPSHOT, 1, &owner, NULL,
+	    &out, &e) == 0, "a single input"))
 		die("%s", e.text);
 	to = store_path(root, &out);
 	ok(stat(from, &a) == 0 && stat(to, &b) == 0 && a.st_ino == b.st_ino,

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The databases of a process, which come and go while it runs.  All functions
+ * may be called from any thread, but for fleet_new() and fleet_free().
+ */
+#ifndef FLEET_H
+#define FLEET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "job.h"
+#include "levels.h"
+#include "util.h"
+#include "watch.h"
+
+struct fleet;
+
+/* A byte is written to note_fd when a database's thread has ended, or is about
+ * to be long at work. */
+struct fleet *fleet_new(struct watch *w, struct levels *l, int note_fd);
+/* All have ended. */
+void	fleet_free(struct fleet *f);
+
+/* Starts one; cf and its paths are copied.  ERR_USAGE: it is there already,
+ * under that name or another. */
+int	fleet_add(struct fleet *f, const struct job_config *cf,
+	    struct err *e);
+/* Asks one to publish what is committed, and end; false if it is not there. */
+bool	fleet_remove(struct fleet *f, const char *db_path);
+/* The paths of those that have not ended, malloc'd, as is each of them. */
+char	**fleet_paths(struct fleet *f, size_t *n);
+
+/* Hands the events of the watch on; true while any is at work: to be called
+ * again within a second then. */
+bool	fleet_wake(struct fleet *f);
+/*
+ * Forgets those that have ended; how many are left.  *e, if it is ERR_NONE,
+ * becomes the reason of one that was not asked to.
+ */
+size_t	fleet_collect(struct fleet *f, struct err *e);
+/* Asks all to end. */
+void	fleet_stop(struct fleet *f);
+/* Asks all to give up what takes long. */
+void	fleet_cancel(struct fleet *f);
+
+#endif

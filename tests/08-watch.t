@@ -1,0 +1,71 @@
+#!/bin/sh
+# SPDX-License-Identifier: ISC
+# A directory of databases that is watched: what comes is replicated, what goes
+# is let go of, one that is broken holds up nobody.
+. "$(dirname "$0")/lib.sh"
+
+mkdir "$T/db"
+cat >"$T/yml" <<END
+dbs:
+  - dir: $T/db
+    pattern: '*.db'
+    recursive: true
+    watch: true
+    replica:
+      path: $T/replica
+END
+make_db() {
+	sql "$T/db/$1" "PRAGMA journal_mode = $2; CREATE TABLE t(a);
+	    INSERT INTO t VALUES('$1')" >/dev/null
+}
+there() { restore_same "$T/db/$1" "$T/replica/$1"; }
+
+"$LS" replicate -config "$T/yml" >"$T/log" 2>&1 </dev/null &
+PID=$!; track "$PID"
+poll 10 grep -q 'initialized\|litestream' "$T/log"
+result $? 'starts with an empty directory'
+
+i=0
+while [ $i -lt 20 ]; do make_db "$i.db" wal; i=$((i + 1)); done
+i=0
+while [ $i -lt 20 ]; do
+	poll 30 there "$i.db" || break
+	i=$((i + 1))
+done
+is 'twenty at once: all are replicated' "$i" 20
+is 'without an error' "$(grep level=ERROR "$T/log")" ''
+
+mkdir -p "$T/db/a/b"
+make_db a/b/deep.db delete
+ok 'in a new directory of a new directory' poll 30 there a/b/deep.db
+make_db other.sqlite wal
+: >"$T/db/late.db"
+sql "$T/db/0.db" 'INSERT INTO t VALUES(2)'
+ok 'one that is there goes on' poll 30 there 0.db
+make_db late.db wal
+ok 'an empty file becomes a database' poll 30 there late.db
+is 'what does not match is not replicated' \
+    "$(find "$T/replica" -name 'other*')" ''
+
+make_db x.db wal
+ok 'one more' poll 30 there x.db
+mv "$T/db/x.db" "$T/x.db"
+rm -f "$T/db/x.db"*
+poll 30 grep -q 'has gone.*x[.]db' "$T/log"
+result $? 'a database that is moved away is let go of'
+ok 'its replica stays' "$LS" restore -o "$T/back.db" "file://$T/replica/x.db"
+printf 'SQLite format 3\0garbage' >"$T/db/bad.db"
+poll 30 grep -q 'level=ERROR.*bad[.]db' "$T/log"
+result $? 'a broken one is reported'
+make_db last.db wal
+ok 'and others are replicated' poll 30 there last.db
+kill -0 "$PID"
+result $? 'it lives'
+rm "$T/db/bad.db"
+poll 30 grep -q 'has gone.*bad[.]db' "$T/log"
+result $? 'the broken one is let go of'
+sql "$T/db/7.db" 'INSERT INTO t VALUES(3)'
+stop_replicate
+result $? 'a clean stop'
+ok 'with the last commit' there 7.db
+done_testing
