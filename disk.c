@@ -333,6 +333,12 @@ out:
 	return rc;
 }
 
+bool
+disk_not_a_file(int code)
+{
+	return code == ELOOP || code == ENXIO;
+}
+
 int
 disk_read_all(const char *path, size_t max, char **p, size_t *n,
     struct err *e)
@@ -343,8 +349,10 @@ disk_read_all(const char *path, size_t max, char **p, size_t *n,
 	ssize_t k = 1;
 	int fd, rc = -1;
 
-	if ((fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
-		return err_sys(e, path, "open");
+	fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return disk_not_a_file(errno) ? err_set(e, ERR_DAMAGED,
+		    "%s: not a regular file", path) : err_sys(e, path, "open");
 	if (fstat(fd, &st) != 0) {
 		err_sys(e, path, "stat");
 		goto out;

@@ -74,7 +74,12 @@ int	disk_sync_dir(const char *path, struct err *e);
  * of the directory. */
 int	disk_replace(const char *path, const void *p, size_t n,
 	    const struct disk_owner *o, struct err *e);
-/* The whole file if it has at most max bytes, malloc'd with a NUL behind. */
+/* Whether an open with O_NOFOLLOW failed as the name is a symbolic link or a
+ * socket. */
+bool	disk_not_a_file(int code);
+/* The whole file if it has at most max bytes, malloc'd with a NUL behind.
+ * Anything but a plain file is ERR_DAMAGED: no link is followed, no FIFO
+ * waited for. */
 int	disk_read_all(const char *path, size_t max, char **p, size_t *n,
 	    struct err *e);
 

@@ -288,8 +288,10 @@ store_open(const char *root, const struct store_file *f, struct err *e)
 	int fd;
 
 	fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0)
+	if (fd < 0 && !disk_not_a_file(errno))
 		err_sys(e, path, "open");
+	else if (fd < 0)
+		err_set(e, ERR_DAMAGED, "%s: not a regular file", path);
 	else if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
 		err_set(e, ERR_DAMAGED, "%s: not a regular file", path);
 		close(fd);
@@ -324,14 +326,15 @@ static int
 same_bytes(const char *a, const char *b, struct err *e)
 {
 	uint8_t *p = xmalloc(2 * COPY_SIZE), *q = p + COPY_SIZE;
+	int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
 	int fa = -1, fb = -1, rc = -1;
 	ssize_t ka, kb;
 
-	if ((fa = open(a, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)) < 0) {
+	if ((fa = open(a, flags)) < 0) {
 		err_sys(e, a, "open");
 		goto out;
 	}
-	if ((fb = open(b, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)) < 0) {
+	if ((fb = open(b, flags)) < 0) {
 		err_sys(e, b, "open");
 		goto out;
 	}
