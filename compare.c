@@ -133,7 +133,9 @@ same_place(const char *db_path, const struct pages *t, const struct live *v)
 	bool is = false;
 
 	path = xasprintf("%s/.%s-litestream/pages", dir, path_base(db_path));
-	if (pages_load(&saved, path, &ignored) == 1 &&
+	pages_init(&saved);
+	if (disk_stat(db_path, &now, &ignored) == 0 &&
+	    pages_load(&saved, path, now.size, &ignored) == 1 &&
 	    saved.txid == t->txid && saved.salt == t->salt) {
 		if (v->end.frames > 0)
 			is = memcmp(&saved.wal, &v->end, sizeof v->end) == 0;

@@ -37,8 +37,11 @@
 #define CHECK_SIZE 8
 #define FLAG_CLEAN 1u
 #define FLAG_SETTLED 2u
-/* 2^32 pages is the format's end: 8 bytes and a bit of each. */
-#define FILE_MAX ((size_t)-1 / 4)
+/*
+ * What is read at most, as memory is that of all databases: twice what pages of
+ * 512 bytes need, and 8 million pages for one that is in its WAL, or was shrunk.
+ */
+#define FILE_MAX(db_size) ((db_size) / 32 + ((uint64_t)64 << 20))
 
 void
 pages_init(struct pages *p)
@@ -230,15 +233,19 @@ parse(struct pages *p, const uint8_t *at, size_t n)
 }
 
 int
-pages_load(struct pages *p, const char *path, struct err *e)
+pages_load(struct pages *p, const char *path, uint64_t db_size,
+    struct err *e)
 {
+	uint64_t max = FILE_MAX(db_size);
 	char *buf = NULL;
 	const uint8_t *at;
 	size_t n;
 	int rc = 0;
 
 	pages_init(p);
-	if (disk_read_all(path, FILE_MAX, &buf, &n, e) != 0)
+	if (max > SIZE_MAX / 4)
+		max = SIZE_MAX / 4;
+	if (disk_read_all(path, (size_t)max, &buf, &n, e) != 0)
 		return e->kind == ERR_ABSENT || e->kind == ERR_DAMAGED ? 0 :
 		    -1;
 	at = (const uint8_t *)buf;

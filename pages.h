@@ -47,8 +47,10 @@ void	pages_resize(struct pages *p, uint32_t commit);
 /* Whether each page 1..commit but the lock page has an entry. */
 bool	pages_complete(const struct pages *p);
 
-/* 1; 0 if there is none or it is damaged (then *p is as pages_init()); -1. */
-int	pages_load(struct pages *p, const char *path, struct err *e);
+/* 1; 0 if there is none or it is damaged (then *p is as pages_init()); -1.  A
+ * table much too large for a database of so many bytes is not read. */
+int	pages_load(struct pages *p, const char *path, uint64_t db_size,
+	    struct err *e);
 int	pages_save(const struct pages *p, const char *path,
 	    const struct disk_owner *o, struct err *e);
 

@@ -196,7 +196,8 @@ open_root(struct pair *p, struct disk_owner *o, struct err *e)
 	    lock_one(&p->meta_lock, p->meta, o, e) != 0)
 		return -1;
 	if (!p->table_known) {
-		if (pages_load(&p->pages, p->pages_path, e) < 0)
+		if (disk_stat(p->cf.db_path, &st, e) != 0 ||
+		    pages_load(&p->pages, p->pages_path, st.size, e) < 0)
 			return -1;
 		p->table_known = true;
 	}
