@@ -28,6 +28,59 @@
 static enum log_level verbosity = LOG_INFO;
 static FILE *log_file;
 
+/* Bytes of the UTF-8 character at p, and which one it is; 0: it is none. */
+static size_t
+utf8(const unsigned char *p, unsigned *c)
+{
+	static const unsigned least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+	size_t n = *p < 0x80 ? 1 : *p < 0xc0 ? 0 : *p < 0xe0 ? 2 :
+	    *p < 0xf0 ? 3 : *p < 0xf8 ? 4 : 0, i;
+
+	*c = n < 2 ? *p : *p & (0x7fu >> n);
+	for (i = 1; i < n; i++) {
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+		*c = *c << 6 | (p[i] & 0x3fu);
+	}
+	return *c < least[n] || *c > 0x10ffff ||
+	    (*c >= 0xd800 && *c < 0xe000) ? 0 : n;
+}
+
+/* Bytes of the character at p; 0: a terminal or a reader could take it for
+ * more than a character (control, another line, another direction). */
+static size_t
+printable(const unsigned char *p)
+{
+	unsigned c;
+	size_t n = utf8(p, &c);
+
+	return c < ' ' || (c >= 0x7f && c < 0xa0) ||
+	    (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) ?
+	    0 : n;
+}
+
+/* Whatever a name or a file brings, the text stays one plain line. */
+static void
+make_plain(char *s, size_t size)
+{
+	char plain[sizeof ((struct err *)0)->text];
+	const char *from = s;
+	size_t n, at = 0;
+
+	while (*from != '\0' && at + sizeof "\\xff" < size) {
+		n = printable((const unsigned char *)from);
+		if (n > 0)
+			memcpy(plain + at, from, n);
+		else
+			snprintf(plain + at, size - at, "\\x%02x",
+			    (unsigned char)*from);
+		at += n > 0 ? n : 4;
+		from += n > 0 ? n : 1;
+	}
+	memcpy(s, plain, at);
+	s[at] = '\0';
+}
+
 int
 err_set(struct err *e, enum err_kind kind, const char *fmt, ...)
 {
@@ -39,6 +92,7 @@ err_set(struct err *e, enum err_kind kind, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(e->text, sizeof e->text, fmt, ap);
 	va_end(ap);
+	make_plain(e->text, sizeof e->text);
 	return -1;
 }
 
@@ -65,6 +119,7 @@ err_hint(struct err *e, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(e->hint, sizeof e->hint, fmt, ap);
 	va_end(ap);
+	make_plain(e->hint, sizeof e->hint);
 }
 
 void
@@ -104,25 +159,29 @@ print_value(FILE *f, const char *s)
 {
 	const unsigned char *p = (const unsigned char *)s;
 	bool quote = *p == '\0';
+	size_t n;
 
-	for (; *p != '\0' && !quote; p++)
-		quote = *p <= ' ' || *p == '"' || *p == '=' || *p == 0x7f;
+	for (; *p != '\0' && !quote; p += n) {
+		n = printable(p);
+		quote = n == 0 || *p == ' ' || *p == '"' || *p == '=';
+	}
 	if (!quote) {
 		fputs(s, f);
 		return;
 	}
 	putc('"', f);
-	for (p = (const unsigned char *)s; *p != '\0'; p++) {
+	for (p = (const unsigned char *)s; *p != '\0'; p += n > 0 ? n : 1) {
+		n = printable(p);
 		if (*p == '"' || *p == '\\')
 			fprintf(f, "\\%c", *p);
 		else if (*p == '\n')
 			fputs("\\n", f);
 		else if (*p == '\t')
 			fputs("\\t", f);
-		else if (*p < ' ' || *p == 0x7f)
+		else if (n == 0)
 			fprintf(f, "\\x%02x", *p);
 		else
-			putc(*p, f);
+			fwrite(p, 1, n, f);
 	}
 	putc('"', f);
 }
@@ -475,8 +534,8 @@ path_abs(const char *path)
 	else if (path[0] == '/')
 		s = xstrdup(path);
 	else
-		s = xasprintf("%s/%s", getcwd(cwd, sizeof cwd) != NULL ?
-		    cwd : "", path);
+		s = getcwd(cwd, sizeof cwd) != NULL ?
+		    xasprintf("%s/%s", cwd, path) : xstrdup(path);
 	if (s[0] == '/')
 		clean(s);
 	return s;
@@ -545,9 +604,12 @@ void
 json_string(FILE *f, const char *s)
 {
 	const unsigned char *p = (const unsigned char *)s;
+	unsigned c;
+	size_t n;
 
 	putc('"', f);
-	for (; *p != '\0'; p++) {
+	for (; *p != '\0'; p += n > 0 ? n : 1) {
+		n = utf8(p, &c);
 		if (*p == '"' || *p == '\\')
 			fprintf(f, "\\%c", *p);
 		else if (*p == '\n')
@@ -556,10 +618,12 @@ json_string(FILE *f, const char *s)
 			fputs("\\r", f);
 		else if (*p == '\t')
 			fputs("\\t", f);
-		else if (*p < ' ' || strchr("<>&", *p) != NULL)
-			fprintf(f, "\\u%04x", *p);
+		else if (n == 0)
+			fputs("\\ufffd", f);
+		else if (printable(p) == 0 || strchr("<>&", *p) != NULL)
+			fprintf(f, "\\u%04x", c);
 		else
-			putc(*p, f);
+			fwrite(p, 1, n, f);
 	}
 	putc('"', f);
 }

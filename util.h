@@ -31,7 +31,8 @@ struct err {
 	char hint[256];
 };
 
-/* Fill *e; both return -1, so that a caller can return what they return. */
+/* Fill *e; both return -1, so that a caller can return what they return.  Bytes
+ * that are no printable UTF-8 become \xNN, in the hint, too. */
 int	err_set(struct err *e, enum err_kind kind, const char *fmt, ...)
 	    __attribute__((format(printf, 3, 4)));
 /* "PATH: WHAT: strerror(errno)"; kind is ERR_FULL, ERR_ABSENT (ENOENT) or
@@ -85,7 +86,7 @@ int	time_parse(const char *s, int64_t *ms);
 int	duration_parse(const char *s, int64_t *ms);
 
 /* Absolute, cleaned path (no symbolic links followed), malloc'd; "~/" is
- * the home directory. */
+ * the home directory.  As given where the current directory has no path. */
 char	*path_abs(const char *path);
 /* Directory part, malloc'd: "." where there is none. */
 char	*path_dir(const char *path);
@@ -97,7 +98,8 @@ void	random_bytes(void *p, size_t n);
 #define BOOT_ID_SIZE 64
 void	boot_id(char id[BOOT_ID_SIZE]);
 
-/* Print s as a JSON string with quotes, as Go does (<, >, & escaped). */
+/* Print s as a JSON string with quotes, as Go does (<, >, & escaped, U+FFFD for
+ * what is not UTF-8). */
 #include <stdio.h>
 void	json_string(FILE *f, const char *s);
 
