@@ -36,7 +36,6 @@ disk_owner_of(const char *path, struct disk_owner *o, struct err *e)
 	o->file_mode = st.st_mode & 0666;
 	o->uid = st.st_uid;
 	o->gid = st.st_gid;
-	o->chown = o->uid != geteuid() || o->gid != getegid();
 	dir = path_dir(path);
 	if (stat(dir, &st) != 0) {
 		err_sys(e, dir, "stat");
@@ -58,7 +57,6 @@ disk_owner_private(struct disk_owner *o)
 	o->dir_mode = 0700;
 	o->uid = geteuid();
 	o->gid = getegid();
-	o->chown = false;
 }
 
 int
@@ -87,14 +85,19 @@ disk_stat_equal(const struct disk_stat *a, const struct disk_stat *b)
 
 /*
  * Gives fd the owner, then the mode: never wider than asked, whatever the
- * umask.  Where the group cannot be given, its bits go; where the owner
- * cannot, we stay the owner.
+ * umask, and whatever group the directory passes on.  Where the group cannot
+ * be given, its bits go; where the owner cannot, we stay the owner.
  */
 static int
 give(int fd, const struct disk_owner *o, mode_t mode, const char *path,
     struct err *e)
 {
-	if (o->chown && fchown(fd, o->uid, o->gid) != 0 &&
+	struct stat st;
+
+	if (fstat(fd, &st) != 0)
+		return err_sys(e, path, "stat");
+	if ((st.st_uid != o->uid || st.st_gid != o->gid) &&
+	    fchown(fd, o->uid, o->gid) != 0 &&
 	    fchown(fd, (uid_t)-1, o->gid) != 0)
 		mode &= ~(mode_t)0070;
 	if (fchmod(fd, mode) != 0)
@@ -400,16 +403,18 @@ held(int fd, const char *path, struct err *e)
 	    pid[0] != '\0' ? pid : "unknown");
 }
 
-/* A lock file of ours, or that was there: then it keeps its mode and owner. */
+/* A lock file of ours, or that was there: then it keeps its mode and owner.
+ * Whoever could open it could hold it, so it is only for those who may write. */
 static int
 open_lock(const char *path, const struct disk_owner *o, struct err *e)
 {
 	int flags = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, fd;
+	mode_t mode = o->file_mode & (0222 | (o->file_mode & 0222) << 1);
 	struct stat st;
 
 	fd = open(path, flags | O_CREAT | O_EXCL, 0600);
 	if (fd >= 0) {
-		if (give(fd, o, o->file_mode, path, e) == 0)
+		if (give(fd, o, mode, path, e) == 0)
 			return fd;
 		close(fd);
 		return -1;

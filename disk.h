@@ -21,7 +21,6 @@ struct disk_owner {
 	mode_t file_mode, dir_mode;
 	uid_t uid;
 	gid_t gid;
-	bool chown;
 };
 
 /* Taken from the database file and its directory. */

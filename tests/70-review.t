@@ -292,9 +292,12 @@ shared() {	# MODE-OF-FILE: directory and files, as ls shows them
 }
 is 'modes: of a private database' "$(shared 600)" 'drwx------
 -rw-------'
-is 'modes: of one its group reads' "$(shared 640)" 'drwxr-x---
+is 'modes: of one its group reads; locks are for writers' "$(shared 640)" \
+    'drwxr-x---
+-rw-------
 -rw-r-----'
 is 'modes: of one all may read' "$(shared 644)" 'drwxr-xr-x
+-rw-------
 -rw-r--r--'
 
 # One pass beside applications that come and go.
