@@ -105,23 +105,31 @@ give(int fd, const struct disk_owner *o, mode_t mode, const char *path,
 	return 0;
 }
 
-int
-disk_create(const char *path, const struct disk_owner *o, struct err *e)
+/* Name of directory dir; path is for the message. */
+static int
+create_in(int dir, const char *name, const struct disk_owner *o,
+    const char *path, struct err *e)
 {
 	int fd;
 
-	if (disk_unlink(path, e) != 0)
+	if (disk_unlink_in(dir, name, path, e) != 0)
 		return -1;
-	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-	    0600);
+	fd = openat(dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW |
+	    O_CLOEXEC, 0600);
 	if (fd < 0)
 		return err_sys(e, path, "create");
 	if (give(fd, o, o->file_mode, path, e) != 0) {
 		close(fd);
-		unlink(path);
+		unlinkat(dir, name, 0);
 		return -1;
 	}
 	return fd;
+}
+
+int
+disk_create(const char *path, const struct disk_owner *o, struct err *e)
+{
+	return create_in(AT_FDCWD, path, o, path, e);
 }
 
 int
@@ -301,36 +309,58 @@ disk_mkdirs(const char *path, const struct disk_owner *o, struct err *e)
 }
 
 int
+disk_open_dir(int at, const char *name, bool link, const char *path,
+    struct err *e)
+{
+	int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC |
+	    (link ? 0 : O_NOFOLLOW));
+
+	return fd >= 0 ? fd : err_sys(e, path, "open");
+}
+
+static int
+sync_dir(int fd, const char *path, struct err *e)
+{
+	return fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP ?
+	    err_sys(e, path, "fsync") : 0;
+}
+
+int
 disk_sync_dir(const char *path, struct err *e)
 {
-	int fd, rc = 0;
+	int fd = disk_open_dir(AT_FDCWD, path, true, path, e), rc;
 
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
-		return err_sys(e, path, "open");
-	if (fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP)
-		rc = err_sys(e, path, "fsync");
+		return -1;
+	rc = sync_dir(fd, path, e);
 	close(fd);
 	return rc;
 }
 
 int
-disk_replace(const char *path, const void *p, size_t n,
+disk_replace(const char *path, bool link, const void *p, size_t n,
     const struct disk_owner *o, struct err *e)
 {
 	char *tmp = xasprintf("%s.tmp", path), *dir = path_dir(path);
-	int fd, rc = -1;
+	const char *from = path_base(tmp);
+	int fd = -1, at, rc = -1;
 
-	if ((fd = disk_create(tmp, o, e)) < 0)
+	if ((at = disk_open_dir(AT_FDCWD, dir, link, dir, e)) < 0 ||
+	    (fd = create_in(at, from, o, tmp, e)) < 0)
 		goto out;
-	if (disk_write(fd, p, n, tmp, e) == 0 && disk_sync(fd, tmp, e) == 0 &&
-	    disk_close(&fd, tmp, e) == 0 && disk_rename(tmp, path, e) == 0)
-		rc = disk_sync_dir(dir, e);
-	else
-		unlink(tmp);
+	if (disk_write(fd, p, n, tmp, e) != 0 || disk_sync(fd, tmp, e) != 0 ||
+	    disk_close(&fd, tmp, e) != 0)
+		unlinkat(at, from, 0);
+	else if (renameat(at, from, at, path_base(path)) != 0) {
+		err_sys(e, path, "rename");
+		unlinkat(at, from, 0);
+	} else
+		rc = sync_dir(at, dir, e);
 out:
 	if (fd >= 0)
 		close(fd);
+	if (at >= 0)
+		close(at);
 	free(dir);
 	free(tmp);
 	return rc;

@@ -69,9 +69,14 @@ int	disk_mkdirs(const char *path, const struct disk_owner *o,
 /* Where the file system refuses (EINVAL, ENOTSUP), that is not a failure. */
 int	disk_sync_dir(const char *path, struct err *e);
 
+/* Directory name of directory at (AT_FDCWD), for reading: its descriptor.  If
+ * not link, a symbolic link is refused; path is for the message. */
+int	disk_open_dir(int at, const char *name, bool link, const char *path,
+	    struct err *e);
+
 /* The whole small file, replaced in one step: PATH.tmp, fsync, rename, fsync
- * of the directory. */
-int	disk_replace(const char *path, const void *p, size_t n,
+ * of the directory, which may be a symbolic link if so said. */
+int	disk_replace(const char *path, bool link, const void *p, size_t n,
 	    const struct disk_owner *o, struct err *e);
 /* Whether an open with O_NOFOLLOW failed as the name is a symbolic link or a
  * socket. */

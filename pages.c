@@ -283,7 +283,7 @@ pages_save(const struct pages *p, const char *path,
 		put_be64(at + bits + (size_t)i * 8, hash);
 	}
 	put_be64(buf + n - CHECK_SIZE, crc64(0, buf, n - CHECK_SIZE));
-	rc = disk_replace(path, buf, n, o, e);
+	rc = disk_replace(path, false, buf, n, o, e);
 	free(buf);
 	return rc;
 }

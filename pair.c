@@ -14,6 +14,7 @@
  */
 #include <sys/stat.h>
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -179,20 +180,36 @@ lock_one(int *lock, const char *dir, const struct disk_owner *o,
 	return rc;
 }
 
+/* Nobody but root, us and the database's owner may say what the table holds. */
+static int
+check_meta(const struct pair *p, const struct disk_owner *o, struct err *e)
+{
+	struct stat st;
+
+	if (lstat(p->meta, &st) != 0)
+		return errno == ENOENT ? 0 : err_sys(e, p->meta, "stat");
+	if (S_ISLNK(st.st_mode))
+		return err_set(e, ERR_SYSTEM, "%s: is a symbolic link",
+		    p->meta);
+	if (st.st_uid == 0 || st.st_uid == geteuid() || st.st_uid == o->uid)
+		return 0;
+	err_set(e, ERR_SYSTEM, "%s: belongs to uid %ld, who is neither us nor "
+	    "the owner of the database", p->meta, (long)st.st_uid);
+	err_hint(e, "remove it: it is a cache");
+	return -1;
+}
+
 /* Locks and replica root. */
 static int
 open_root(struct pair *p, struct disk_owner *o, struct err *e)
 {
-	struct stat link;
 	struct disk_stat st;
 	struct err absent;
 	char *parent;
 	int rc;
 
-	if (lstat(p->meta, &link) == 0 && S_ISLNK(link.st_mode))
-		return err_set(e, ERR_SYSTEM, "%s: is a symbolic link",
-		    p->meta);
-	if (disk_mkdirs(p->meta, o, e) != 0 ||
+	if (check_meta(p, o, e) != 0 || disk_mkdirs(p->meta, o, e) != 0 ||
+	    check_meta(p, o, e) != 0 ||
 	    lock_one(&p->meta_lock, p->meta, o, e) != 0)
 		return -1;
 	if (!p->table_known) {

@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "merge.h"
 #include "pass.h"
@@ -424,7 +425,7 @@ pass_delete(struct pass *p, const bool *go, struct err *e)
 	const struct store_file **f = xcalloc(p->l.n + 1, sizeof(*f));
 	size_t i, n = 0, gone, kept = 0;
 	char *path;
-	int rc = 0;
+	int at, rc = 0;
 
 	for (i = 0; i < p->l.n; i++)
 		if (go[i])
@@ -434,7 +435,12 @@ pass_delete(struct pass *p, const bool *go, struct err *e)
 	qsort(f, n, sizeof(*f), from_the_end);
 	for (gone = 0; gone < n && rc == 0; gone++) {
 		path = store_path(p->root, f[gone]);
-		rc = disk_unlink(path, e);
+		at = store_open_level(p->root, f[gone]->level, e);
+		if (at >= 0) {
+			rc = disk_unlink_in(at, path_base(path), path, e);
+			close(at);
+		} else
+			rc = e->kind == ERR_ABSENT ? 0 : -1;
 		free(path);
 	}
 	free(f);
@@ -464,10 +470,14 @@ leftovers(const struct pass *p, int level, const char *end)
 {
 	char *dir = xasprintf("%s/ltx/%d", p->root, level);
 	char **path = xcalloc(1, sizeof(*path));
-	DIR *dp = opendir(dir);
+	struct err ignored;
+	int fd = store_open_level(p->root, level, &ignored);
+	DIR *dp = fd >= 0 ? fdopendir(fd) : NULL;
 	struct dirent *d;
 	size_t n = 0;
 
+	if (fd >= 0 && dp == NULL)
+		close(fd);
 	while (dp != NULL && (d = readdir(dp)) != NULL)
 		if (ends_in(d->d_name, end)) {
 			path = xrealloc(path, (n + 2) * sizeof(*path));

@@ -509,16 +509,20 @@ clean_up(const struct resume *r, struct err *e)
 {
 	char *copies = xasprintf("%s/ltx", r->meta), name[8];
 	char *ltx = xasprintf("%s/ltx", r->root);
-	int fd, level, rc = 0;
+	int meta, fd, level, rc = 0;
 
-	fd = open(copies, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	/* Both could be a link by now, in a directory of another user. */
+	meta = disk_open_dir(AT_FDCWD, r->meta, false, r->meta, e);
+	fd = meta < 0 ? -1 : disk_open_dir(meta, "ltx", false, copies, e);
+	if (meta >= 0)
+		close(meta);
 	for (level = 0; fd >= 0 && rc == 0 && level < STORE_LEVELS; level++) {
 		snprintf(name, sizeof name, "%d", level);
 		rc = sweep(fd, name, false, copies, e);
 	}
 	if (fd >= 0)
 		close(fd);
-	fd = open(ltx, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = disk_open_dir(AT_FDCWD, ltx, false, ltx, e);
 	if (fd >= 0) {
 		if (rc == 0)
 			rc = sweep(fd, "0", true, ltx, e);

@@ -282,7 +282,7 @@ save(struct retain_clock *c, const char *path, const struct disk_owner *o,
 	char *s = xasprintf("wall %" PRId64 "\nboot %" PRId64 "\ntrusted %"
 	    PRId64 "\nid %s\n", c->wall_ms, c->mono_ms, c->trusted_ms,
 	    c->boot);
-	int rc = disk_replace(path, s, strlen(s), o, e);
+	int rc = disk_replace(path, true, s, strlen(s), o, e);
 
 	free(s);
 	c->saved_ms = c->mono_ms;

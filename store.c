@@ -41,6 +41,22 @@ level_dir(const char *root, int level)
 	return xasprintf("%s/ltx/%d", root, level);
 }
 
+int
+store_open_level(const char *root, int level, struct err *e)
+{
+	char *ltx = xasprintf("%s/ltx", root), *dir = level_dir(root, level);
+	int at, fd = -1;
+
+	at = disk_open_dir(AT_FDCWD, ltx, false, ltx, e);
+	if (at >= 0) {
+		fd = disk_open_dir(at, path_base(dir), false, dir, e);
+		close(at);
+	}
+	free(dir);
+	free(ltx);
+	return fd;
+}
+
 char *
 store_path(const char *root, const struct store_file *f)
 {
@@ -198,10 +214,15 @@ list_level(const char *root, int level, struct store_list *l, size_t *cap,
 	struct dirent *d;
 	struct err why;
 	DIR *dp;
-	int rc = -1;
+	int fd, rc = -1;
 
-	if ((dp = opendir(dir)) == NULL) {
-		rc = errno == ENOENT ? 0 : err_sys(e, dir, "open");
+	if ((fd = store_open_level(root, level, e)) < 0) {
+		rc = e->kind == ERR_ABSENT ? 0 : -1;
+		goto out;
+	}
+	if ((dp = fdopendir(fd)) == NULL) {
+		err_sys(e, dir, "open");
+		close(fd);
 		goto out;
 	}
 	while (errno = 0, (d = readdir(dp)) != NULL) {
@@ -285,9 +306,12 @@ store_open(const char *root, const struct store_file *f, struct err *e)
 {
 	char *path = store_path(root, f);
 	struct stat st;
-	int fd;
+	int at, fd = -1;
 
-	fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if ((at = store_open_level(root, f->level, e)) < 0)
+		goto out;
+	fd = openat(at, path_base(path), O_RDONLY | O_NOFOLLOW | O_NONBLOCK |
+	    O_CLOEXEC);
 	if (fd < 0 && !disk_not_a_file(errno))
 		err_sys(e, path, "open");
 	else if (fd < 0)
@@ -297,6 +321,8 @@ store_open(const char *root, const struct store_file *f, struct err *e)
 		close(fd);
 		fd = -1;
 	}
+	close(at);
+out:
 	free(path);
 	return fd;
 }
@@ -307,6 +333,7 @@ store_begin(struct store_new *n, const char *root, int level,
     struct err *e)
 {
 	char *dir = level_dir(root, level);
+	int at;
 
 	memset(n, 0, sizeof *n);
 	n->fd = -1;
@@ -315,8 +342,11 @@ store_begin(struct store_new *n, const char *root, int level,
 	n->f.max_txid = max_txid;
 	n->path = store_path(root, &n->f);
 	n->tmp = xasprintf("%s.tmp", n->path);
-	if (disk_mkdirs(dir, o, e) == 0)
+	if (disk_mkdirs(dir, o, e) == 0 &&
+	    (at = store_open_level(root, level, e)) >= 0) {
 		n->fd = disk_create(n->tmp, o, e);
+		close(at);
+	}
 	free(dir);
 	return n->fd < 0 ? -1 : 0;
 }
@@ -551,7 +581,7 @@ store_identity_write(const char *root, const struct store_identity *i,
 	char *path = xasprintf("%s/.identity", root);
 	char *s = xasprintf("id %s\npage_size %" PRIu32 "\nhost %s\npath %s\n",
 	    i->id, i->page_size, i->host, i->path);
-	int rc = disk_replace(path, s, strlen(s), o, e);
+	int rc = disk_replace(path, true, s, strlen(s), o, e);
 
 	free(s);
 	free(path);

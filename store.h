@@ -66,6 +66,9 @@ uint64_t store_max_txid(const struct store_list *l);
 bool	store_contradicts(const struct store_file *a,
 	    const struct store_file *b);
 
+/* The directory of a level; descriptor or -1.  Below ROOT no symbolic link is
+ * followed: whoever owns a replica must not lead us into another. */
+int	store_open_level(const char *root, int level, struct err *e);
 /* Opens for reading; descriptor or -1 (ERR_ABSENT if it has gone). */
 int	store_open(const char *root, const struct store_file *f,
 	    struct err *e);

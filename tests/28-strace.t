@@ -61,7 +61,7 @@ for call in lines:
             opens[kind] += 1
             lives[ret] = [kind, False]
         if strings[0].endswith('.tmp'):
-            synced.discard(strings[0])
+            synced.discard(path + '/' + strings[0] if path else strings[0])
     elif name == 'fcntl' and 'F_SETLK' in args and fd.group(1) in lives:
         lives[fd.group(1)][1] = True
     elif name == 'close' and fd and fd.group(1) in lives:
@@ -74,6 +74,8 @@ for call in lines:
         unsynced_dirs.pop(path, None)
     elif name.startswith('rename') or name.startswith('link'):
         old, new = strings[0], strings[1]
+        if path and not new.startswith('/'):
+            old, new = path + '/' + old, path + '/' + new
         if not new.startswith(root + '/'):
             continue
         if unsynced_dirs and new.endswith('.ltx') and name[0] == 'r':

@@ -43,6 +43,7 @@
 #include <unistd.h>
 
 #define FDS 1024
+#define PATH_SIZE 4096
 #define JOURNAL_FD 900
 #define MAGIC 0x4c4e524aU
 #define NEXT(var, name) do { \
@@ -383,12 +384,25 @@ name(const char *path, int flags, ...) \
 OPEN_LIKE(open)
 OPEN_LIKE(open64)
 
-/* Only where the directory does not matter, or its descriptor is known. */
+/* The path of a name in a directory whose descriptor is known. */
+static const char *
+full(int dir, const char *name, char *buf)
+{
+	const char *at = name[0] != '/' ? path_of(dir) : NULL;
+
+	if (at == NULL)
+		return name;
+	if (snprintf(buf, PATH_SIZE, "%s/%s", at, name) >= PATH_SIZE)
+		abort();
+	return buf;
+}
+
 #define OPENAT_LIKE(name, plain) \
 int \
 name(int dir, const char *path, int flags, ...) \
 { \
 	static int (*next)(int, const char *, int, ...); \
+	char buf[PATH_SIZE]; \
 	va_list ap; \
 	mode_t mode; \
 \
@@ -397,11 +411,9 @@ name(int dir, const char *path, int flags, ...) \
 	    va_arg(ap, mode_t) : 0; \
 	va_end(ap); \
 	NEXT(next, #name); \
-	if (is_ours(path)) \
-		return plain(path, flags, mode); \
-	if (path_of(dir) != NULL && (flags & O_CREAT) != 0) \
-		abort(); \
-	return next(dir, path, flags, mode); \
+	path = full(dir, path, buf); \
+	return is_ours(path) ? plain(path, flags, mode) : \
+	    next(dir, path, flags, mode); \
 }
 OPENAT_LIKE(openat, open)
 OPENAT_LIKE(openat64, open64)
@@ -650,8 +662,11 @@ int \
 name(int a, const char *from, int b, const char *to, last flags) \
 { \
 	static int (*next)(int, const char *, int, const char *, last); \
+	char from_buf[PATH_SIZE], to_buf[PATH_SIZE]; \
 \
 	NEXT(next, #name); \
+	from = full(a, from, from_buf); \
+	to = full(b, to, to_buf); \
 	if (!is_ours(from) && !is_ours(to)) \
 		return next(a, from, b, to, flags); \
 	if (flags != 0) \
@@ -660,6 +675,12 @@ name(int a, const char *from, int b, const char *to, last flags) \
 }
 TWO_NAMES_AT(linkat, link, int)
 TWO_NAMES_AT(renameat2, rename, unsigned)
+
+int
+renameat(int a, const char *from, int b, const char *to)
+{
+	return renameat2(a, from, b, to, 0);
+}
 
 int
 unlink(const char *path)
@@ -681,11 +702,15 @@ int
 unlinkat(int dir, const char *path, int flags)
 {
 	static int (*next)(int, const char *, int);
+	char buf[PATH_SIZE];
 
 	NEXT(next, "unlinkat");
-	if (is_ours(path) || path_of(dir) != NULL)
+	path = full(dir, path, buf);
+	if (!is_ours(path))
+		return next(dir, path, flags);
+	if (flags != 0)
 		abort();	/* nobody does it: not taught */
-	return next(dir, path, flags);
+	return unlink(path);
 }
 
 int
