@@ -560,7 +560,8 @@ int
 db_wal(struct db *db, struct wal **w, struct err *e)
 {
 	if (db->wal == NULL) {
-		db->wal_fd = open(db->wal_path, O_RDONLY | O_CLOEXEC);
+		db->wal_fd = open(db->wal_path, O_RDONLY | O_NOFOLLOW |
+		    O_NONBLOCK | O_CLOEXEC);
 		if (db->wal_fd < 0)
 			return errno == ENOENT ? 0 :
 			    err_sys(e, db->wal_path, "open");

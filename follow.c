@@ -190,7 +190,7 @@ stamp(struct follow *f, const char *path, const struct restore_result *res,
 	uint8_t *page = xmalloc(res->page_size);
 	int fd, rc = -1;
 
-	fd = open(path, O_RDWR | O_CLOEXEC);
+	fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 || pread(fd, page, res->page_size, 0) !=
 	    (ssize_t)res->page_size) {
 		err_sys(e, path, "read");

@@ -175,7 +175,8 @@ lock_for_writing(struct standby *s, struct err *e)
 static bool
 is_hot(const struct standby *s)
 {
-	int fd = open(s->journal, O_RDONLY | O_CLOEXEC);
+	int fd = open(s->journal, O_RDONLY | O_NOFOLLOW | O_NONBLOCK |
+	    O_CLOEXEC);
 	char first = 0;
 	bool hot;
 
@@ -256,7 +257,7 @@ standby_open(struct standby **out, const char *path, struct err *e)
 	s->wal = xasprintf("%s-wal", path);
 	s->dir = path_dir(path);
 	s->out = -1;
-	s->fd = open(path, O_RDWR | O_CLOEXEC);
+	s->fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
 	if (s->fd < 0) {
 		err_sys(e, path, "open");
 		goto bad;
