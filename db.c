@@ -696,7 +696,9 @@ db_check_open(struct db_check **out, const char *path, struct err *e)
 
 	k->path = xstrdup(path);
 	if (sqlite3_open_v2(path, &k->c, SQLITE_OPEN_READWRITE |
-	    SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
+	    SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK ||
+	    run(k->c, "PRAGMA trusted_schema=OFF;"
+	    "PRAGMA cell_size_check=ON; PRAGMA mmap_size=0") != SQLITE_OK) {
 		err_set(e, ERR_SYSTEM, "%s: open: %s", path,
 		    sqlite3_errmsg(k->c));
 		db_check_free(k);
