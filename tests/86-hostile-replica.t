@@ -1,0 +1,162 @@
+#!/bin/sh
+# SPDX-License-Identifier: ISC
+# Whoever can write to a replica or a meta directory puts there what is no file
+# of ours: nothing is waited for, nothing outside is read, changed or removed.
+. "$(dirname "$0")/lib.sh"
+cd "$T" || exit
+command -v python3 >/dev/null || skip_all 'no python3'
+db=$T/app.db dir=$T/replica url=file://$T/replica
+sql "$db" 'PRAGMA journal_mode = WAL; CREATE TABLE t(a)' >/dev/null
+change() { sql "$db" 'INSERT INTO t VALUES(hex(randomblob(500)))'; }
+once() { timeout 30 "$LS" replicate -once "$@" "$db" "$url"; }
+for _i in 1 2 3; do change; once >log 2>&1 || cat log; done
+cp -R -p "$dir" good; cp -R -p .app.db-litestream good-meta
+back() {
+	rm -rf "$dir" .app.db-litestream
+	cp -R -p good "$dir"; cp -R -p good-meta .app.db-litestream
+}
+echo secret >victim
+untouched() { [ "$(cat victim)" = secret ] && [ ! -e created ]; }
+name() { printf '%016x-%016x.ltx' "$1" "$1"; }
+
+put() {	# KIND PATH
+	rm -rf "$2"
+	case $1 in
+	fifo) mkfifo "$2" ;;
+	socket) python3 -c 'import os, socket, sys
+os.chdir(os.path.dirname(sys.argv[1]))
+socket.socket(socket.AF_UNIX).bind(os.path.basename(sys.argv[1]))' "$2" ;;
+	zero) ln -s /dev/zero "$2" ;;
+	link) ln -s "$T/victim" "$2" ;;
+	dangling) ln -s "$T/created" "$2" ;;
+	sparse) python3 -c 'import os, sys
+os.truncate(os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY), 10 << 30)' "$2" ;;
+	directory) mkdir "$2" ;;
+	esac
+}
+kinds='fifo socket zero link dangling sparse'
+# STATUS TITLE PATH KIND...: a pass with that in place of PATH
+each() {
+	_want=$1 _title=$2 _path=$3; shift 3
+	wrong=''
+	for _kind; do
+		back; put "$_kind" "$_path"; change
+		_got=0; once -enforce-retention >out 2>err || _got=$?
+		[ "$_got" -eq "$_want" ] && untouched ||
+		    wrong="$wrong $_kind:$_got"
+		[ "$_want" -eq 0 ] || grep -q "^Error: .*${_path#"$T"}" err ||
+		    wrong="$wrong $_kind:silent"
+		_got=0; rm -f r.db
+		timeout 30 "$LS" restore -o r.db "$url" >out 2>err || _got=$?
+		[ $_got -lt 5 ] && untouched || wrong="$wrong $_kind:restore"
+		[ "$_want" -ne 0 ] || { [ $_got -eq 0 ] &&
+		    [ "$(dump r.db)" = "$(dump "$db")" ]; } ||
+		    wrong="$wrong $_kind:differs"
+	done
+	is "$_title" "$wrong" ''
+}
+# shellcheck disable=SC2086
+{
+	each 0 'in place of the newest file: healed' "$dir/ltx/0/$(name 3)" \
+	    $kinds directory
+	each 0 'in place of the next file: healed' "$dir/ltx/0/$(name 4)" \
+	    $kinds directory
+	each 0 'in place of its temporary: replaced' \
+	    "$dir/ltx/0/$(name 4).tmp" $kinds
+	each 0 'in place of .identity: replaced' "$dir/.identity" $kinds
+	each 0 'in place of .clock: replaced' "$dir/.clock" $kinds
+	each 0 'in place of the page table: replaced' \
+	    "$T/.app.db-litestream/pages" $kinds
+	each 1 'in place of .lock: refused' "$dir/.lock" fifo socket zero link \
+	    dangling directory
+	each 1 'in place of a level: refused' "$dir/ltx/0" fifo zero link \
+	    dangling
+	each 1 'in place of all levels: refused' "$dir/ltx" socket link
+}
+back; ln victim "$dir/hard"; mv "$dir/hard" "$dir/.lock"
+status 1 'a hard link in place of .lock is refused' once
+ok 'and not written to' untouched
+
+# verify reads it all, and says what is wrong.
+for kind in fifo zero sparse; do
+	back; put $kind "$dir/ltx/0/$(name 2)"
+	status 4 "verify: $kind in place of a file" timeout 30 "$LS" verify "$url"
+	matches "verify: $kind: says so" out "$(name 2)"
+done
+
+# A link to a directory: another user's replica, or any place at all.
+sql other.db 'PRAGMA journal_mode = WAL; CREATE TABLE secrets(a)' >/dev/null
+"$LS" replicate -once other.db "file://$T/other" >log 2>&1
+: >"other/ltx/0/kept.tmp"; : >"other/ltx/0/$(name 9).tmp"
+find other -type f -exec cksum {} + | sort >before
+back; rm -rf "$dir/ltx/0"; ln -s "$T/other/ltx/0" "$dir/ltx/0"
+status 1 'restore follows no link to a level' "$LS" restore -o n.db "$url"
+matches 'and names it' err '^Error: .*/replica/ltx/0: open: '
+status 1 'verify neither' "$LS" verify "$url"
+status 1 'ltx neither' "$LS" ltx "$url"
+status 1 'prune neither' "$LS" prune -keep 0s "$url"
+status 1 'replicate neither' once
+back; rm -rf "$dir/ltx"; ln -s "$T/other/ltx" "$dir/ltx"
+status 1 'restore follows no link to all levels' "$LS" restore -o n.db "$url"
+status 1 'replicate neither, to all levels' once
+back; mv "$dir" moved; ln -s moved "$dir"; change
+ok 'ROOT itself may be a link' once
+ok 'and restores' restore_same "$db" "$dir"
+rm "$dir"; rm -rf moved
+back; rm -rf "$dir/ltx/1"; ln -s "$T/other/ltx/0" "$dir/ltx/1"
+start_replicate "$db" "$dir"
+ok 'a replicator that runs refuses a link to a level' \
+    poll 20 grep -q 'replica/ltx/1: open: ' log err
+kill -TERM "$PID" 2>/dev/null; _reap
+find other -type f -exec cksum {} + | sort >after
+ok 'nothing there was removed or added' cmp before after
+ok 'and nothing was restored' test ! -e n.db
+
+# A meta directory that becomes a link while we run.
+back; mkdir target; echo mine >target/pages
+start_replicate "$db" "$dir"
+poll 20 test -e "$dir/ltx/0/$(name 4)" || change
+mv .app.db-litestream aside; ln -s target .app.db-litestream
+stop_replicate; result $? 'the meta directory a link: clean stop'
+is 'the meta directory a link: nothing is written there' \
+    "$(cat target/*; ls -A target)" 'mine
+pages'
+rm .app.db-litestream
+
+# A restore, and a standby.
+"$LS" restore -f -o stand.db "$url" >log 2>&1 </dev/null & PID=$!; track $PID
+poll 20 grep -q 'entering follow mode' log
+stop_replicate; result $? "a standby: clean stop" || sed "s,^,# ," log
+sql third.db 'CREATE TABLE theirs(a)'; cp third.db third.copy
+mv stand.db stand.real; ln -s third.db stand.db
+status 1 'a standby that became a link is refused' timeout 30 "$LS" restore -f \
+    -o stand.db "$url"
+ok 'what it leads to stays' cmp third.db third.copy
+rm stand.db; mv stand.real stand.db; mkfifo stand.db-journal
+"$LS" restore -f -o stand.db "$url" >log 2>&1 </dev/null & PID=$!; track $PID
+ok 'a FIFO for a journal is not waited for' \
+    poll 20 grep -q 'entering follow mode\|Error:' log
+kill -TERM $PID 2>/dev/null; _reap
+for kind in fifo zero directory; do
+	rm -rf o.db; put $kind o.db
+	status 2 "restore to: $kind" timeout 30 "$LS" restore -force -o o.db \
+	    "$url"
+done
+rm -rf o.db; ln -s victim o.db
+ok 'restore -force to a link replaces the link' "$LS" restore -force -o o.db \
+    "$url"
+ok 'not what it leads to' untouched
+rm -f o.db; ln -s created o.db; ln -s created o.db.tmp
+ok 'restore to a link that leads nowhere' "$LS" restore -force -o o.db "$url"
+ok 'replaces it, too' untouched
+
+# Many names, none of them ours.
+back; python3 - <<'END'
+import os
+for i in range(20000):
+    open('replica/ltx/0/%016x-%016x.lt%s' % (i, i, 'yX'[i % 2]), 'w').close()
+END
+change
+ok 'twenty thousand odd names: a pass' once
+ok 'and restores' restore_same "$db" "$dir"
+done_testing
