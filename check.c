@@ -25,7 +25,7 @@ read_pages(struct ltx_reader *r, uint32_t *from, struct pages *t,
 		if (next == lock)
 			next++;
 		if (p.pgno != next)
-			*from = p.pgno - 1;
+			*from = p.pgno - 1 - (p.pgno - 1 == lock);
 		next = p.pgno + 1;
 		if (h->salt != 0)
 			*print ^= ltx_page_hash(h->salt, p.pgno, p.data,
