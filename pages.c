@@ -120,13 +120,17 @@ void
 pages_resize(struct pages *p, uint32_t commit)
 {
 	uint32_t i, cap = p->cap;
+	uint64_t n;
 
 	for (i = commit; i < p->commit; i++)
 		forget(p, i);
 	if (commit > cap) {
 		cap = commit < UINT32_MAX / 5 * 4 ? commit + commit / 8 + 64 :
 		    UINT32_MAX;
-		p->hash = xrealloc(p->hash, (size_t)cap * sizeof *p->hash);
+		/* Where that is more than there are addresses: no memory. */
+		n = (uint64_t)cap * sizeof *p->hash;
+		p->hash = xrealloc(p->hash, n == (size_t)n ? (size_t)n :
+		    SIZE_MAX);
 		p->present = xrealloc(p->present, bitmap_size(cap));
 		memset(p->present + bitmap_size(p->cap), 0,
 		    bitmap_size(cap) - bitmap_size(p->cap));

@@ -5,6 +5,7 @@
  */
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../pages.h"
 #include "../restore.h"
 #include "tap.h"
 
@@ -20,6 +22,7 @@
 #define MANY 200
 #define FEW_DESCRIPTORS 24
 #define SALT 0x5a17u
+#define WRAPS (UINT32_C(1) << 29)
 
 static int roots;
 
@@ -336,6 +339,29 @@ test_many(void)
 	free(r);
 }
 
+/* 8 bytes a page: with 32 bits that many pages wrap around to a few bytes. */
+static void
+test_addresses(void)
+{
+	const char *title = "a page table beyond the addresses is out of memory";
+	struct pages p;
+	int status = 0;
+
+	if (SIZE_MAX > UINT32_MAX) {
+		ok(true, "%s # SKIP 64 bits", title);
+		return;
+	}
+	fflush(stdout);
+	if (fork() == 0) {
+		pages_init(&p);
+		pages_resize(&p, WRAPS);
+		pages_set(&p, WRAPS, 1);
+		_exit(0);
+	}
+	wait(&status);
+	ok(WIFEXITED(status) && WEXITSTATUS(status) == 1, "%s", title);
+}
+
 int
 main(void)
 {
@@ -349,5 +375,6 @@ main(void)
 	test_damage();
 	test_force();
 	test_many();
+	test_addresses();
 	return done_testing();
 }
