@@ -13,7 +13,8 @@ LDLIBS = -lsqlite3 -lxxhash -llz4 -lyaml -lm -lpthread
 JOBS = 2
 
 # What the sources need whatever the user's flags are.
-STD = -std=c11 -D_POSIX_C_SOURCE=200809L -D_FILE_OFFSET_BITS=64 -pthread
+STD = -std=c11 -D_POSIX_C_SOURCE=200809L -D_FILE_OFFSET_BITS=64 \
+	-D_TIME_BITS=64 -pthread
 
 OBJ = apply.o follow.o standby.o cmd_config.o config.o keys.o node.o scan.o \
 	check.o cmd_verify.o compare.o findings.o output.o points.o \
