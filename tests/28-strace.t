@@ -9,7 +9,7 @@ command -v strace >/dev/null || skip_all 'no strace'
 strace -f -o "$T/trace" true 2>"$T/err" ||
     skip_all "strace: $(tail -n 1 "$T/err")"
 trace() {
-	ASAN_OPTIONS=detect_leaks=0 strace -f -y -s 200 -o "$T/trace" -e trace=open,openat,creat,close,write,pwrite64,writev,rename,renameat,renameat2,link,linkat,unlink,unlinkat,fsync,fdatasync,ftruncate,utimensat,fcntl,rt_sigaction "$@"
+	ASAN_OPTIONS=detect_leaks=0 strace -f -y -s 200 -o "$T/trace" -e trace=open,openat,creat,close,write,pwrite64,writev,rename,renameat,renameat2,link,linkat,unlink,unlinkat,fsync,fdatasync,ftruncate,utimensat,fcntl,?fcntl64,rt_sigaction "$@"
 }
 
 sql "$db" 'PRAGMA journal_mode = WAL; CREATE TABLE t(id INTEGER PRIMARY KEY, b);
@@ -62,7 +62,7 @@ for call in lines:
             lives[ret] = [kind, False]
         if strings[0].endswith('.tmp'):
             synced.discard(path + '/' + strings[0] if path else strings[0])
-    elif name == 'fcntl' and 'F_SETLK' in args and fd.group(1) in lives:
+    elif name.startswith('fcntl') and 'F_SETLK' in args and fd.group(1) in lives:
         lives[fd.group(1)][1] = True
     elif name == 'close' and fd and fd.group(1) in lives:
         kind, sqlite = lives.pop(fd.group(1))

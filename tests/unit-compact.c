@@ -936,7 +936,7 @@ trusted_after(const char *boot_line)
 	    (long long)(100 * DAY), boot_line);
 	struct err e;
 
-	if (disk_replace(path, s, strlen(s), &owner, &e) != 0)
+	if (disk_replace(path, true, s, strlen(s), &owner, &e) != 0)
 		return -1;
 	free(s);
 	free(path);
