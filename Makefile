@@ -75,6 +75,14 @@ units: $(UNIT)
 check: all units
 	@prove -f -o -j$(JOBS) -e sh tests
 
+# The harnesses in their long form, and one that goes on for as long as wanted.
+MINUTES = 30
+torture: all
+	@sh tests/torture.sh $(MINUTES)
+
+soak: all
+	@python3 tests/torture.py soak -keep -seconds $$(($(MINUTES) * 60))
+
 lint:
 	@sh tests/lint.sh
 
@@ -104,4 +112,4 @@ clean:
 	rm -rf bin tests/bin
 	rm -f litestream litestream-test *.o
 
-.PHONY: all demo check units lint bench peer install uninstall clean
+.PHONY: all demo check units torture soak lint bench peer install uninstall clean

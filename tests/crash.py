@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: ISC
 """Crashes: every prefix of the calls that changed files, replayed.
 
-    crash.py [-quick] [-n N] [-kind KIND] [-seed N] [-normal] [-keep]
-        [-blind]
-    crash.py -journal DIR -only K:VARIANT
+    crash.py [-quick] [-n N] [-seconds N] [-kind KIND] [-seed N] [-normal]
+        [-keep] [-blind]
+    crash.py -journal DIR -only K:VARIANT -seed N -keep
 
 One life is recorded by shim.c: first backup, passes, a daemon with its
-checkpoints and levels, snapshots, retention, prune, restores, a rebase, a
-follower.  For each call k of the program the files as a crash after k can
-leave them are built in another directory, for each VARIANT:
+checkpoints and levels, snapshots, retention, prune, verify, restores, a
+rebase, a follower.  For each call k of the program the files as a crash after
+k can leave them are built in another directory, for each VARIANT:
 
 keep    all effects are there: the process died
 drop    what no fsync made durable is lost: content, and names
@@ -18,18 +18,16 @@ torn    the last write is cut at a multiple of 512
 mixed   of each file and each directory some of it is lost, at random
 
 "+db" after it: the same for the database.  Then replicate -once must succeed,
-what is restored be the database, every TXID a state that was committed, one of
-them not older than the last that was acknowledged; after one more commit and a
-pass with retention no temporary may be left.  -normal: the application has
+verify find the replica whole, what is restored be the database, every TXID a
+state that was committed, one of them not older than the last that was
+acknowledged; after one more commit and a pass with retention no temporary may
+be left, and verify again find it whole.  -normal: the application has
 synchronous=NORMAL.  -quick: a short life, and as many crashes as four seconds
-allow; -n: so many at random; -kind: in steps once, daemon, prune, restore or
-follow alone.  -blind: the shim looks at nothing, which must be noticed.
-LITESTREAM names the binary, CC the compiler.  Exit status 1 on any failure,
-which is then replayed by the line printed.
+allow; -seconds: as many as these do; -n: so many at random; -kind: in steps
+once, daemon, prune, restore or follow alone.  -blind: the shim looks at
+nothing, which must be noticed.  A failure is replayed by the line printed.
 """
-import argparse
 import concurrent.futures
-import hashlib
 import json
 import os
 import random
@@ -42,12 +40,15 @@ import tempfile
 import threading
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-LITESTREAM = os.path.abspath(os.environ.get(
-    'LITESTREAM', os.path.join(HERE, '..', 'litestream')))
+sys.dont_write_bytecode = True
+import harness
+from harness import (Failure, Process, check, digest, bytes_of, env_of, image,
+                     leftovers, points, remove, restored, run, verify)
+
 HOUR = 3600
 QUICK_S = 4.0
 QUICK = 60               # crashes, if they can be done in that time
+ROUND = 20               # between looks at the clock
 WORKERS = 3
 OPEN, CLOSE, WRITE, TRUNC, SYNC, RENAME, LINK, UNLINK, MKDIR, TIMES, CHMOD = \
     range(1, 12)
@@ -58,79 +59,21 @@ MAGIC = 0x4c4e524a
 SECTOR = 512
 
 
-class Failure(Exception):
-    pass
-
-
-def digest(data):
-    return hashlib.sha256(data).hexdigest()
-
-
-def build_shim(directory):
-    shim = os.path.join(directory, 'shim.so')
-    subprocess.run([*os.environ.get('CC', 'cc').split(), '-shared', '-fPIC',
-                    '-O1', '-o', shim, os.path.join(HERE, 'shim.c'), '-ldl'],
-                   check=True)
-    return shim
-
-
-def env_of(shim, **more):
-    env = {k: v for k, v in os.environ.items() if not k.startswith('SHIM_')}
-    env['LD_PRELOAD'] = shim
-    env.update({'SHIM_' + k.upper(): str(v) for k, v in more.items()
-                if v is not None})
-    return env
-
-
-def litestream(env, *args):
-    """Exit status (negative: the signal) and all that was said."""
-    p = subprocess.run([LITESTREAM, *args], env=env, stdin=subprocess.DEVNULL,
-                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                       timeout=120)
-    return p.returncode, p.stdout.decode(errors='replace')
-
-
-def restored(root, out, *flags):
-    """The restored bytes; fails if there are none."""
-    if os.path.exists(out):
-        os.unlink(out)
-    rc, text = litestream(None, 'restore', *flags, '-o', out,
-                          'file://' + root)
-    if rc != 0:
-        raise Failure('restore %s: status %d: %s' %
-                      (' '.join(flags), rc, text.strip()))
-    with open(out, 'rb') as f:
-        data = f.read()
-    os.unlink(out)
-    return data
-
-
-def points(root):
-    rc, text = litestream(None, 'ltx', '-level', 'all', '-json',
-                          'file://' + root)
-    if rc != 0:
-        raise Failure('ltx: status %d: %s' % (rc, text))
-    return sorted({f['max_txid'] for f in json.loads(text)})
-
-
 def source_image(db, scratch):
     """What SQLite makes of a copy of the database."""
-    for end in ('', '-wal', '-shm', '-journal'):
-        if os.path.exists(scratch + end):
-            os.unlink(scratch + end)
-        if end != '-shm' and os.path.exists(db + end):
+    remove(scratch)
+    for end in ('', '-wal', '-journal'):
+        if os.path.exists(db + end):
             shutil.copyfile(db + end, scratch + end)
     c = sqlite3.connect(scratch)
     try:
-        return bytes(c.serialize())
+        return image(c)
     finally:
         c.close()
 
 
 def integrity(data, scratch):
-    for end in ('-wal', '-shm', '-journal'):
-        if os.path.exists(scratch + end):
-            os.unlink(scratch + end)
+    remove(scratch)
     with open(scratch, 'wb') as f:
         f.write(data)
     c = sqlite3.connect(scratch)
@@ -139,21 +82,19 @@ def integrity(data, scratch):
         rows = c.execute('SELECT DISTINCT v FROM inv').fetchall()
     finally:
         c.close()
-    if said != 'ok' or len(rows) != 1:
-        raise Failure('integrity_check: %s, values %s' % (said, rows))
+    check(said == 'ok' and len(rows) == 1, 'integrity_check: %s, values %s',
+          said, rows)
 
 
-def start_follow(env, path, root):
-    return subprocess.Popen(
-        [LITESTREAM, 'restore', '-f', '-follow-interval', '20ms', '-o', path,
-         'file://' + root], stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
+def start_follow(env, path, root, log=os.devnull):
+    return Process('restore', '-f', '-follow-interval', '20ms', '-o', path,
+                   'file://' + root, env=env, log=log)
 
 
 def follows(path, root):
     """Whether it is at the newest TXID."""
-    with open(path + '-txid') as f:
-        return f.read().strip() == points(root)[-1]
+    return os.path.exists(path + '-txid') and \
+        bytes_of(path + '-txid').decode() == points(root)[-1] + '\n'
 
 
 def rows(path):
@@ -204,7 +145,7 @@ class Writer:
 
     def state(self):
         v = self.c.execute('SELECT v FROM inv LIMIT 1').fetchone()[0]
-        return v, digest(bytes(self.c.serialize()))
+        return v, digest(image(self.c))
 
 
 def app_main(db, synchronous, seed):
@@ -223,7 +164,7 @@ class App:
             [sys.executable, os.path.abspath(__file__), 'app', life.db,
              life.synchronous, str(life.seed)], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=life.env(skip='/', clock=None, speed=None))
+            env=life.env(skip='/', clock=0, speed=1))
 
     def do(self, what):
         self.p.stdin.write((what + '\n').encode())
@@ -242,10 +183,9 @@ class App:
 class Life:
     """The scripted life, under DIR/life0000, journal and notes in DIR."""
 
-    def __init__(self, directory, shim, seed, quick, synchronous='FULL',
+    def __init__(self, directory, seed, quick, synchronous='FULL',
                  blind=False, snapshot=None):
-        self.dir, self.shim, self.seed, self.quick = \
-            directory, shim, seed, quick
+        self.dir, self.seed, self.quick = directory, seed, quick
         self.synchronous, self.blind = synchronous, blind
         self.snapshot = snapshot        # called before each step
         self.base = os.path.join(directory, 'life0000')
@@ -265,7 +205,7 @@ class Life:
                   'journal': self.journal, 'clock': self.clock,
                   'speed': self.speed}
         values.update(more)
-        return env_of(self.shim, **values)
+        return env_of(self.dir, **values)
 
     def at(self):
         try:
@@ -280,9 +220,8 @@ class Life:
 
     def run(self, kind, *args):
         self.step(kind, args)
-        rc, text = litestream(self.env(), *args)
-        if rc != 0:
-            raise Failure('life: %s: status %d: %s' % (args, rc, text))
+        rc, text = run(*args, env=self.env())
+        check(rc == 0, 'life: %s: status %d: %s', args, rc, text)
         time.sleep(.02)         # as long as a time stamp lasts
 
     def ack(self):
@@ -311,10 +250,8 @@ class Life:
     def daemon(self, commits):
         self.speed = 40
         self.step('daemon', ())
-        log = open(os.path.join(self.dir, 'daemon.log'), 'wb')
-        p = subprocess.Popen([LITESTREAM, 'replicate', self.db, 'file://' +
-                              self.root], stdin=subprocess.DEVNULL,
-                             stdout=log, stderr=log, env=self.env())
+        p = Process('replicate', self.db, 'file://' + self.root,
+                    log=os.path.join(self.dir, 'daemon.log'), env=self.env())
         try:
             for i in range(commits):
                 self.app.do('commit')
@@ -325,13 +262,10 @@ class Life:
                     self.wait('make level 1', lambda: os.listdir(
                         self.root + '/ltx/1'))
         finally:
-            p.terminate()
-            rc = p.wait(60)
-            log.close()
+            rc = p.stop()
         self.ack()
         self.speed = 1
-        if rc != 0:
-            raise Failure('life: daemon: status %d' % rc)
+        check(rc == 0, 'life: daemon: status %d', rc)
 
     def until(self, seconds, done):
         end = time.monotonic() + seconds
@@ -345,22 +279,15 @@ class Life:
         return False
 
     def wait(self, what, done):
-        if not self.until(20, done):
-            raise Failure('life: in 20 s it did not %s' % what)
+        check(self.until(20, done), 'life: in 20 s it did not %s', what)
 
     def wait_published(self):
         out = os.path.join(self.dir, 'probe')
 
         def done():
-            if os.path.exists(out):
-                os.unlink(out)
-            rc, text = litestream(None, 'restore', '-json', '-o', out,
-                                  'file://' + self.root)
-            if rc != 0:
+            rc, text = harness.restore(self.root, out, '-json')
+            if rc != 0 or digest(bytes_of(out)) != self.digest:
                 return False
-            with open(out, 'rb') as f:
-                if digest(f.read()) != self.digest:
-                    return False
             self.seen.append((json.loads(text)['txid'], self.v))
             return True
         self.wait('publish %d' % self.v, done)
@@ -372,18 +299,14 @@ class Life:
         try:
             for _ in range(2):
                 self.app.do('commit')
-                rc, text = litestream(
-                    self.env(skip='/'), 'replicate', '-once', self.db,
-                    'file://' + self.root)
-                if rc != 0:
-                    raise Failure('life: status %d: %s' % (rc, text))
+                rc, text = run('replicate', '-once', self.db, 'file://' +
+                               self.root, env=self.env(skip='/'))
+                check(rc == 0, 'life: status %d: %s', rc, text)
                 self.wait('follow', lambda: follows(path, self.root))
         finally:
-            p.terminate()
-            rc = p.wait(60)
+            rc = p.stop()
         self.ack()
-        if rc != 0:
-            raise Failure('life: restore -f: status %d' % rc)
+        check(rc == 0, 'life: restore -f: status %d', rc)
 
     def lose(self, path):
         """Something that a person does: durable at once."""
@@ -438,6 +361,7 @@ class Life:
                  'file://' + self.root)
         self.run('restore', 'restore', '-force', '-o', self.out + '/old.db',
                  'file://' + self.root)
+        self.run('verify', 'verify', 'file://' + self.root)
         do('commit')
         self.once()
         zero = self.root + '/ltx/0'
@@ -485,8 +409,7 @@ class Model:
                 self.load(path)
             else:
                 node = File()
-                with open(path, 'rb') as f:
-                    node.live = bytearray(f.read())
+                node.live = bytearray(bytes_of(path))
                 node.durable = bytes(node.live)
                 self.put(path, node)
         self.find(directory).past = [dict(self.find(directory).live)]
@@ -623,8 +546,7 @@ class Record:
     def __init__(self, blob, at):
         (magic, self.pid, self.op, self.k, self.error, self.fd, self.flags,
          n1, n2, n3, self.off) = HEADER.unpack_from(blob, at)
-        if magic != MAGIC:
-            raise Failure('journal: no record at %d' % at)
+        check(magic == MAGIC, 'journal: no record at %d', at)
         at += HEADER.size
         self.path = blob[at:at + n1].decode()
         self.path2 = blob[at + n1:at + n1 + n2].decode()
@@ -633,9 +555,7 @@ class Record:
 
 
 def read_journal(path):
-    with open(path, 'rb') as f:
-        blob = f.read()
-    records, at = [], 0
+    records, at, blob = [], 0, bytes_of(path)
     while at < len(blob):
         records.append(Record(blob, at))
         at = records[-1].end
@@ -719,11 +639,10 @@ class Crash:
         patch_pages(base, self.files, self.nodes)
 
     def call(self, *args, later=60):
-        env = env_of(self.replay.shim, clock=self.clock + later)
-        rc, text = litestream(env, *args)
-        if rc != 0:
-            raise Failure('%s: status %d: %s' % (' '.join(
-                args[:2]), rc, text.strip()))
+        env = env_of(self.replay.dir, clock=self.clock + later)
+        rc, text = run(*args, env=env)
+        check(rc == 0, '%s: status %d: %s', ' '.join(args[:2]), rc,
+              text.strip())
 
     def settle(self, later, *flags):
         self.call('replicate', '-once', *flags, self.db,
@@ -731,8 +650,8 @@ class Crash:
 
     def check_newest(self):
         source = source_image(self.db, self.scratch)
-        if restored(self.root, self.scratch + '.r') != source:
-            raise Failure('the newest state is not that of the database')
+        check(restored(self.root, self.scratch + '.r') == source,
+              'the newest state is not that of the database')
         return source
 
     def ltx_files(self):
@@ -754,24 +673,21 @@ class Crash:
                     raise
                 gone.append(txid)
                 continue
-            if digest(data) not in known:
-                raise Failure('-txid %s is no committed state' % txid)
+            check(digest(data) in known, '-txid %s is no committed state',
+                  txid)
             best = max(best, known[digest(data)])
-        if best < self.acked:
-            raise Failure('value %d was acknowledged, the newest there is %d'
-                          % (self.acked, best))
-        if lost:
-            raise Failure('no longer there: %s' % sorted(lost))
+        check(best >= self.acked, 'value %d was acknowledged, the newest '
+              'there is %d', self.acked, best)
+        check(not lost, 'no longer there: %s', sorted(lost))
         return gone
 
     def check_output(self):
         """Before anything is repaired: the old database or the new one."""
         out, new = os.path.join(self.base, 'out'), self.replay.new_digest
         path = os.path.join(out, 'old.db')
-        with open(path, 'rb') as f:
-            is_new = digest(f.read()) == new
-        if is_new and os.path.exists(path + '-wal'):
-            raise Failure('the WAL of the old database beside the new one')
+        is_new = digest(bytes_of(path)) == new
+        check(not (is_new and os.path.exists(path + '-wal')),
+              'the WAL of the old database beside the new one')
         if not is_new:
             for end in ('-wal', '-journal'):
                 if os.path.exists(path + end + '.replaced'):
@@ -781,15 +697,14 @@ class Crash:
                     shutil.copyfile(path + end, self.scratch + end)
             shutil.copyfile(path, self.scratch)
             c = sqlite3.connect(self.scratch)
-            was = digest(bytes(c.serialize()))
+            was = digest(image(c))
             c.close()
-            if was != self.replay.notes['old']:
-                raise Failure('the output is neither old nor new')
+            check(was == self.replay.notes['old'],
+                  'the output is neither old nor new')
         path = os.path.join(out, 'new.db')
         if os.path.exists(path):
-            with open(path, 'rb') as f:
-                if digest(f.read()) != new:
-                    raise Failure('new.db is there, but not whole')
+            check(digest(bytes_of(path)) == new,
+                  'new.db is there, but not whole')
 
     def restore_again(self):
         for name in ('new.db', 'old.db'):
@@ -797,27 +712,23 @@ class Crash:
             self.call('restore', '-force', '-o', path, 'file://' + self.root)
         left = set(os.listdir(os.path.join(self.base, 'out'))) - \
             {'new.db', 'old.db'}
-        if left:
-            raise Failure('left beside the output: %s' % sorted(left))
+        check(not left, 'left beside the output: %s', sorted(left))
 
     def follow_again(self):
         path = os.path.join(self.base, 'out', 'follow.db')
         p = start_follow(None, path, self.root)
         try:
             until = time.monotonic() + 10
-            while not (os.path.exists(path + '-txid') and
-                       follows(path, self.root)):
-                if p.poll() is not None or time.monotonic() > until:
-                    raise Failure('restore -f does not go on: %s' %
-                                  p.poll())
+            while not follows(path, self.root):
+                check(p.status() is None and time.monotonic() < until,
+                      'restore -f does not go on: %s', p.status())
                 time.sleep(.01)
         finally:
-            p.terminate()
-            p.wait()
+            p.stop()
         with open(self.scratch, 'wb') as f:
             f.write(restored(self.root, self.scratch + '.r'))
-        if rows(path) != rows(self.scratch):
-            raise Failure('restore -f: not what is in the replica')
+        check(rows(path) == rows(self.scratch),
+              'restore -f: not what is in the replica')
 
     def commit(self):
         c = sqlite3.connect(self.db, isolation_level=None)
@@ -826,25 +737,19 @@ class Crash:
         c.execute('INSERT INTO t(b) VALUES(randomblob(900))')
         return c
 
-    def leftovers(self):
-        for d, _, names in os.walk(self.base):
-            for name in names:
-                if name.endswith(('.tmp', '.replaced', '.damaged')):
-                    yield os.path.relpath(os.path.join(d, name), self.base)
-
     def check(self):
         if self.kind == 'restore':
             self.check_output()
         before = source_image(self.db, self.scratch)
-        if digest(before) not in self.replay.notes['committed']:
-            raise Failure('the database itself is no committed state')
+        check(digest(before) in self.replay.notes['committed'],
+              'the database itself is no committed state')
         self.settle(60)
-        if self.check_newest() != before:
-            raise Failure('the database has changed')
+        check(self.check_newest() == before, 'the database has changed')
         gone = []
         if self.replay.is_new(('points', self.acked, self.expected,
                                frozenset(self.ltx_files()))):
             integrity(before, self.scratch)
+            verify(self.root)
             gone = self.check_points()
         if self.kind == 'restore':
             self.restore_again()
@@ -854,17 +759,17 @@ class Crash:
             if self.kind == 'prune':
                 self.call('prune', '-keep', '1h', 'file://' + self.root)
             self.check_newest()
+            verify(self.root)
             if self.kind == 'follow':
                 self.follow_again()
         finally:
             c.close()
-        for txid in set(gone) & set(points(self.root)):
-            raise Failure('-txid %s is listed, but not restorable' % txid)
+        gone = set(gone) & set(points(self.root))
+        check(not gone, 'listed, but not restorable: %s', sorted(gone))
         # Asides of a finished restore may come back: the next removes them.
-        left = [p for p in sorted(self.leftovers())
-                if self.kind == 'restore' or not p.endswith('.replaced')]
-        if left:
-            raise Failure('left: %s' % ' '.join(left))
+        left = leftovers(self.base, ('.tmp', '.damaged') + (
+            ('.replaced',) if self.kind == 'restore' else ()))
+        check(not left, 'left: %s', ' '.join(left))
 
 
 VARIANTS = ('keep', 'drop', 'drop+db', 'names', 'names+db', 'torn', 'torn+db',
@@ -872,21 +777,19 @@ VARIANTS = ('keep', 'drop', 'drop+db', 'names', 'names+db', 'torn', 'torn+db',
 
 
 class Replay:
-    def __init__(self, directory, shim, until=None):
-        self.dir, self.shim, self.until = directory, shim, until
-        with open(os.path.join(directory, 'notes')) as f:
-            self.notes = json.load(f)
+    def __init__(self, directory, until=None):
+        self.dir, self.until = directory, until
+        self.notes = json.loads(bytes_of(os.path.join(directory, 'notes')))
         self.seed = self.notes['seed']
         self.records = read_journal(os.path.join(directory, 'journal'))
         self.counted = sum(r.k != 0 for r in self.records)
-        if self.counted == 0:
-            raise Failure('the shim saw no call: nothing is tested')
+        check(self.counted, 'the shim saw no call: nothing is tested')
         self.initial = os.path.join(directory, 'initial')
         self.acks, self.steps = self.all_acks(), self.all_steps()
         self.lock = threading.Lock()
         self.known, self.failures, self.done, self.same = set(), [], 0, 0
         self.number = 0
-        self.work = tempfile.mkdtemp(prefix='litestream-crash.')
+        self.work = tempfile.mkdtemp(prefix='work.', dir=directory)
 
     def is_new(self, key):
         with self.lock:
@@ -933,21 +836,16 @@ class Replay:
         return model
 
     def chosen(self, only, n):
-        wanted = {}
-        for i, r in enumerate(self.records):
-            if r.k != 0 and r.error == 0 and self.kind in (
-                    None, self.step_of(i)[1]):
-                wanted[i] = VARIANTS
+        """(number of the call, variant)"""
         if only:
             k, variant = only.split(':')
-            return {int(k): (variant,)}
-        if n:
-            rnd = random.Random(self.seed)
-            some = [(i, v) for i in wanted for v in VARIANTS]
-            wanted = {}
-            for i, v in rnd.sample(some, min(n, len(some))):
-                wanted.setdefault(i, []).append(v)
-        return wanted
+            return [(int(k), variant)]
+        some = [(i, v) for i, r in enumerate(self.records)
+                if r.k != 0 and r.error == 0 and
+                self.kind in (None, self.step_of(i)[1]) for v in VARIANTS]
+        if n or self.until:
+            random.Random(self.seed).shuffle(some)
+        return some[:n or len(some)]
 
     def crash_at(self, model, i, variant, acked):
         rnd = random.Random('%d %d %s' % (self.seed, i, variant))
@@ -958,8 +856,11 @@ class Replay:
             (p, d if d is None else digest(d)) for p, d in files.items()))
         return crash if self.is_new(key) else None
 
-    def crashes(self, wanted):
+    def crashes(self, some):
         """In the order of the calls."""
+        wanted = {}
+        for i, variant in some:
+            wanted.setdefault(i, []).append(variant)
         model, acked, acks = self.new_model(), -1, list(self.acks)
         for i, r in enumerate(self.records):
             model.apply(r)
@@ -995,33 +896,30 @@ class Replay:
 
     def run(self, only, n, keep):
         self.new_digest = self.notes['restored']
-        crashes = self.crashes(self.chosen(only, n))
-        if self.until:          # some of the whole life
-            crashes = list(crashes)
-            random.Random(self.seed).shuffle(crashes)
+        some = self.chosen(only, n)
+        size = ROUND if self.until else len(some)
+        for at in range(0, len(some), size):
+            self.round(some[at:at + size], keep)
+            if self.until and time.monotonic() > self.until:
+                break
+
+    def round(self, some, keep):
         slots = threading.Semaphore(2 * WORKERS)
         with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
-            for crash in crashes:
-                if self.until and time.monotonic() > self.until:
-                    break
+            for crash in self.crashes(some):
                 slots.acquire()
                 pool.submit(self.one, crash, keep).add_done_callback(
                     lambda _: slots.release())
-        if not keep:
-            shutil.rmtree(self.work, ignore_errors=True)
-
-
-def report(replay, keep_dir):
+def report(replay):
     for k, variant, where, why in sorted(replay.failures)[:20]:
         print('FAILED at %d (%s), %s: %s' % (k, where, variant, why))
         print('    replay: python3 %s -journal %s -only %d:%s -keep' % (
-            os.path.abspath(__file__), keep_dir, k, variant))
-    if len(replay.failures) > 20:
-        print('and %d more' % (len(replay.failures) - 20))
-    print('%s: seed %d, %d calls, %d crashes tried, %d equal to one of them, '
-          '%d failed' % ('FAILED' if replay.failures else 'ok', replay.seed,
-                         replay.counted, replay.done, replay.same,
-                         len(replay.failures)))
+            sys.argv[0], replay.dir, k, variant))
+    counts = '%d calls, %d crashes tried, %d equal to one of them, %d ' \
+        'failed' % (replay.counted, replay.done, replay.same,
+                    len(replay.failures))
+    check(replay.done and not replay.failures, '%s', counts)
+    return counts
 
 
 class RecordedLife(Life):
@@ -1034,52 +932,40 @@ class RecordedLife(Life):
     def save(self):
         super().save()
         path = os.path.join(self.dir, 'notes')
-        with open(path) as f:
-            notes = json.load(f)
+        notes = json.loads(bytes_of(path))
         if not self.blind:
-            with open(self.out + '/new.db', 'rb') as f:
-                notes['restored'] = digest(f.read())
+            notes['restored'] = digest(bytes_of(self.out + '/new.db'))
         with open(path, 'w') as f:
             json.dump(notes, f)
+
+
+def play(a, directory):
+    seconds = a.seconds or (QUICK_S if a.quick else None)
+    if a.journal:
+        directory = os.path.abspath(a.journal)
+    harness.build_all(directory)
+    if not a.journal:
+        RecordedLife(directory, a.seed, a.quick,
+                     'NORMAL' if a.normal else 'FULL', a.blind).live()
+    replay = Replay(directory, seconds and time.monotonic() + seconds)
+    replay.kind = a.kind
+    replay.run(a.only, a.n or (QUICK if a.quick else 0), a.keep)
+    a.keep |= bool(replay.failures)     # the journal, for a replay
+    return report(replay)
 
 
 def main():
     if sys.argv[1:2] == ['app']:
         return app_main(*sys.argv[2:])
-    p = argparse.ArgumentParser()
-    for flag in ('-quick', '-normal', '-keep', '-blind'):
+    p = harness.parser(__doc__)
+    for flag in ('-normal', '-blind'):
         p.add_argument(flag, action='store_true')
-    p.add_argument('-seed', type=int, default=int(time.time()))
     p.add_argument('-n', type=int, default=0)
+    p.add_argument('-seconds', type=float)
     p.add_argument('-kind')
     p.add_argument('-journal')
     p.add_argument('-only')
-    a = p.parse_args()
-    print('seed %d' % a.seed, flush=True)
-    start = time.monotonic()
-    directory = a.journal or tempfile.mkdtemp(prefix='litestream-life.')
-    bad, useful = True, False
-    try:
-        shim = build_shim(directory)
-        if not a.journal:
-            RecordedLife(directory, shim, a.seed, a.quick,
-                         'NORMAL' if a.normal else 'FULL', a.blind).live()
-        replay = Replay(directory, shim,
-                        time.monotonic() + QUICK_S if a.quick and not a.n
-                        else None)
-        print('life: %.1f s' % (time.monotonic() - start), flush=True)
-        replay.kind = a.kind
-        replay.run(a.only, a.n or (QUICK if a.quick else 0), a.keep)
-        report(replay, directory)
-        if a.keep:
-            print('kept: %s %s' % (directory, replay.work))
-        bad = useful = bool(replay.failures)
-    except Failure as e:
-        print('FAILED: seed %d: %s' % (a.seed, e))
-    finally:
-        if not (a.journal or a.keep or useful):
-            shutil.rmtree(directory, ignore_errors=True)
-    return bad
+    return harness.main(p.parse_args(), play)
 
 
 if __name__ == '__main__':

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: ISC
 """Faults: every call that changes files fails, once or from then on.
 
-    fault.py [-quick] [-seed N] [-blind] [-keep] [-each N] [-class CLASS]
-        [-db] [-step N] [-only STEP:CLASS:K:ERRNO:MODE]
+    fault.py [-quick] [-seconds N] [-seed N] [-blind] [-keep] [-each N] [-all]
+        [-class CLASS] [-db] [-step N] [-only STEP:CLASS:K:ERRNO:MODE]
 
 The life of crash.py is lived once and its files are copied before each step.
 Then each step is run on such a copy, again and again, with a fault by shim.c:
@@ -14,14 +14,15 @@ reads   the same for calls that read
 alloc   the Kth allocation fails
 
 The program may succeed in spite of that; otherwise it must say what and why
-and exit with status 1, or, as a daemon, go on, and catch up by itself when the
-fault is gone.  No temporary, lock or descriptor may be left behind, nothing
-that was acknowledged lost, and the next replicate -once must succeed.  -each:
-so many at random of each step and class, not all; -class: of one only; -db:
-calls for the database fail as well; -step: only these.  Exit status 1 on any
-failure, which is replayed by the line printed: give the same seed and -only.
+and exit with status 1, or, as a daemon or a follower, go on, and catch up by
+itself when the fault is gone; for one in ten that takes two minutes of the
+daemon's.  No temporary, lock or descriptor may be left behind, nothing that
+was acknowledged lost, and the next replicate -once must succeed.  Of reads,
+allocations, and calls of daemon and follower 300 are taken of each step; -all:
+all; -each: so many at random of each step and class; -seconds: as many as
+these allow; -class: of one only; -db: calls for the database fail as well;
+-step: only this one.  A failure is replayed by the line printed.
 """
-import argparse
 import concurrent.futures
 import errno
 import os
@@ -29,25 +30,35 @@ import random
 import re
 import shutil
 import struct
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 
 sys.dont_write_bytecode = True
-from crash import (LITESTREAM, WORKERS, Failure, Life, Writer, build_shim,
-                   crc64, digest, env_of, integrity, litestream, points,
-                   restored, source_image, stat_of)
+import harness
+from crash import (CHMOD, LINK, MKDIR, OPEN, RENAME, SYNC, TIMES, TRUNC,
+                   UNLINK, WORKERS, WRITE, Life, Writer, crc64, follows,
+                   integrity, read_journal, rows, source_image, start_follow,
+                   stat_of)
+from harness import (Failure, Process, bytes_of, check, digest, env_of,
+                     leftovers, points, restored, run, text_of, verify)
 
 QUICK_S = 4.5
 QUICK_EACH = 6
 SPEED = 40
 ERRNOS = ('EIO', 'ENOSPC', 'EINTR', 'EMFILE', 'EACCES', 'EDQUOT', 'SHORT')
+# What shim.c lets fail in these ways; the others in any.
+FULL = {OPEN, WRITE, TRUNC, SYNC, RENAME, LINK, MKDIR, TIMES}
+CALLS = {'ENOSPC': FULL, 'EDQUOT': FULL, 'EMFILE': {OPEN}, 'SHORT': {WRITE},
+         'EINTR': {OPEN, WRITE, TRUNC, SYNC},
+         'EACCES': {OPEN, RENAME, LINK, UNLINK, MKDIR, TIMES, CHMOD}}
+SOME = 300
 READ_ERRNOS = ('EIO', 'EMFILE', 'EACCES', 'EINTR', 'SHORT')
-DAEMON_CALLS = 90
 CATCH_UP_S = 20
 PAGES = 'db/.a.db-litestream/pages'
+
+
+LEFT = ('.tmp', '.replaced', '-txid.tmp', '.new')
 
 
 def number_of(name):
@@ -74,8 +85,7 @@ class Step:
         path = os.path.join(base, PAGES)
         if not os.path.exists(path):
             return []
-        with open(path, 'rb') as f:
-            data = f.read()
+        data = bytes_of(path)
         zero = 'replica/ltx/0/%016x-%016x.ltx' % (
             struct.unpack_from('>Q', data, 40) * 2)
         return [(at, rel) for at, rel in ((104, 'db/a.db'), (144, zero))
@@ -87,14 +97,12 @@ class Step:
         shutil.copytree(self.copy, base)
         path = os.path.join(base, 'replica', '.identity')
         if os.path.exists(path):
-            with open(path, 'rb') as f:
-                data = f.read()
+            data = bytes_of(path)
             with open(path, 'wb') as f:
                 f.write(data.replace(old.encode(), base.encode()))
         path = os.path.join(base, PAGES)
         if os.path.exists(path):
-            with open(path, 'rb') as f:
-                data = bytearray(f.read()[:-8])
+            data = bytearray(bytes_of(path)[:-8])
             for at, rel in self.fresh:
                 data[at:at + 40] = stat_of(os.path.join(base, rel))
             with open(path, 'wb') as f:
@@ -113,6 +121,7 @@ class Trial:
         self.db = os.path.join(base, 'db', 'a.db')
         self.root = os.path.join(base, 'replica')
         self.scratch = base + '.scratch'
+        self.standby = os.path.join(base, 'out', 'follow.db')
         self.step.build(base, self.run.life.base)
 
     def env(self):
@@ -121,20 +130,21 @@ class Trial:
                 'skip': None if self.run.with_db else self.db,
                 'clear': self.base + '.clear', 'hit': self.base + '.hit',
                 'count': self.base + '.count'}
-        if self.what == 'alloc':
+        if self.what == 'none':
+            more['journal'] = self.base + '.journal'
+        elif self.what == 'alloc':
             more['alloc'] = '%d:%s' % (self.k, self.mode)
-        elif self.what != 'none':
+        else:
             more['fail'] = '%d:%d:%s%s' % (
                 self.k, number_of(self.error), self.mode,
                 ':reads' if self.what == 'reads' else '')
         if self.step.kind == 'daemon':
             more['speed'] = SPEED
-        return env_of(self.run.shim, **more)
+        return env_of(self.run.life.dir, **more)
 
     def counts(self):
-        with open(self.base + '.count') as f:
-            return dict(zip(('calls', 'reads', 'alloc'),
-                            map(int, f.read().split())))
+        return dict(zip(('calls', 'reads', 'alloc'),
+                        map(int, text_of(self.base + '.count').split())))
 
     def says(self, text):
         """Whether the reason is given, with a path of ours."""
@@ -148,13 +158,8 @@ class Trial:
                    for line in text.splitlines()
                    if re.search('Error:|level=(ERROR|WARN|INFO)', line))
 
-    def leftovers(self, ends=('.tmp', '.replaced')):
-        return sorted(os.path.relpath(os.path.join(d, n), self.base)
-                      for d, _, names in os.walk(self.base)
-                      for n in names if n.endswith(ends))
-
     def check_left(self, text):
-        left = [p for p in self.leftovers() if not (
+        left = [p for p in leftovers(self.base, LEFT) if not (
             p.endswith('.replaced') and re.search(
                 r'\.replaced|out: fsync:', text))]
         # Whoever cannot remove it, or has no memory, cannot be asked to.
@@ -163,22 +168,24 @@ class Trial:
                 self.error not in ('EACCES', 'EIO')):
             raise Failure('left %s: %s' % (left, text.strip()))
 
-    def one_shot(self):
-        args = [a.replace('@', self.base) for a in self.step.args]
-        before = set(self.leftovers(('.damaged',)))
-        rc, text = litestream(self.env(), *args)
-        self.hit = os.path.exists(self.base + '.hit') or self.what == 'alloc'
+    def clear(self):
+        """The fault is gone."""
         with open(self.base + '.clear', 'w'):
             pass
-        if rc not in (0, 1):
-            raise Failure('status %d: %s' % (rc, text.strip()))
-        if rc == 1 and not self.says(text):
-            raise Failure('without path and reason: %s' % text.strip())
+
+    def one_shot(self):
+        args = [a.replace('@', self.base) for a in self.step.args]
+        before = set(leftovers(self.base, ('.damaged',)))
+        rc, text = run(*args, env=self.env())
+        self.hit = os.path.exists(self.base + '.hit') or self.what == 'alloc'
+        self.clear()
+        check(rc in (0, 1), 'status %d: %s', rc, text.strip())
+        check(rc == 0 or self.says(text), 'without path and reason: %s',
+              text.strip())
         self.check_left(text)
-        aside = set(self.leftovers(('.damaged',))) - before
-        if aside:
-            raise Failure('status %d, good files set aside: %s: %s' % (
-                rc, sorted(aside), text.strip()))
+        aside = set(leftovers(self.base, ('.damaged',))) - before
+        check(not aside, 'status %d, good files set aside: %s: %s', rc,
+              sorted(aside), text.strip())
         self.quiet = rc == 0 and not self.says(text)
         acked = self.step.acked
         if rc == 0 and self.step.kind == 'once':
@@ -192,24 +199,27 @@ class Trial:
         if self.step.number > 0:
             self.check_acked(acked)
         for flags in ((), ('-enforce-retention',)):
-            rc, text = litestream(
-                env_of(self.run.shim, clock=self.step.clock + 60),
-                'replicate', '-once', *flags, self.db, 'file://' + self.root)
-            if rc != 0:
-                raise Failure('afterwards: status %d: %s' % (rc, text))
-        if restored(self.root, self.scratch + '.r') != source:
-            raise Failure('afterwards: not what the database is')
+            rc, text = self.once(60, *flags)
+            check(rc == 0, 'afterwards: status %d: %s', rc, text)
+        check(restored(self.root, self.scratch + '.r') == source,
+              'afterwards: not what the database is')
+        verify(self.root)
         for name in ('new.db', 'old.db') if self.step.kind == 'restore' \
                 else ():
-            rc, text = litestream(None, 'restore', '-force', '-o',
-                                  os.path.join(self.base, 'out', name),
-                                  'file://' + self.root)
-            if rc != 0:
-                raise Failure('afterwards: %s' % text)
-        left = [p for p in self.leftovers()     # reused, sooner or later
+            rc, text = run('restore', '-force', '-o',
+                           os.path.join(self.base, 'out', name),
+                           'file://' + self.root)
+            check(rc == 0, 'afterwards: %s', text)
+        left = [p for p in leftovers(self.base, LEFT)
+                # reused, sooner or later
                 if not p.startswith(('replica/ltx/0', 'replica/.clock'))]
-        if left:
-            raise Failure('afterwards: left %s' % left)
+        check(not left, 'afterwards: left %s', left)
+
+    def once(self, later, *flags):
+        """A pass to which nothing happens."""
+        return run('replicate', '-once', *flags, self.db,
+                   'file://' + self.root, env=env_of(
+                       self.run.life.dir, clock=self.step.clock + later))
 
     def check_acked(self, acked):
         """At once, before anything is made good."""
@@ -223,28 +233,36 @@ class Trial:
                 continue        # what retention was about to remove
             best = max(best, self.run.value_of(data))
             break
-        if best < acked:
-            raise Failure('%d was acknowledged, the newest is %d' % (
-                acked, best))
+        check(best >= acked, '%d was acknowledged, the newest is %d', acked,
+              best)
 
-    # The daemon.
+    # The daemon, and the follower.
 
-    def publishes(self, p, until=None, seconds=CATCH_UP_S):
-        """Waits for the newest commit; or until() is true."""
+    def is_newest(self):
+        """Whether the newest commit has arrived."""
+        try:
+            if self.step.kind == 'follow':
+                return follows(self.standby, self.root)
+            return digest(restored(self.root, self.scratch + '.r')) == \
+                self.writer.state()[1]
+        except Failure:
+            return False
+
+    def arrives(self, p, seconds=CATCH_UP_S, until=lambda: False):
         end = time.monotonic() + seconds
-        want = self.writer.state()[1]
-        while time.monotonic() < end:
-            if until and until():
+        while time.monotonic() < end and p.status() is None:
+            if until() or self.is_newest():
                 return True
-            if p.poll() is not None:
-                return False
-            try:
-                if digest(restored(self.root, self.scratch + '.r')) == want:
-                    return True
-            except Failure:
-                pass
             time.sleep(.03)
         return False
+
+    def commit(self):
+        self.writer.commit()
+        self.run.learn(self.writer)
+        if self.step.kind == 'follow':
+            self.later += 1
+            rc, text = self.once(self.later)
+            check(rc == 0, 'replicate -once: status %d: %s', rc, text)
 
     def was_hit(self):
         return os.path.exists(self.base + '.hit')
@@ -252,62 +270,62 @@ class Trial:
     def provoke(self, p):
         """Commits, checkpoint, levels, until the fault strikes."""
         for i in range(3):
-            self.writer.commit()
-            self.run.learn(self.writer)
-            if not self.publishes(p, self.was_hit, 5) or self.was_hit():
+            self.commit()
+            if not self.arrives(p, 5, self.was_hit) or self.was_hit():
                 return
+        if self.step.kind == 'follow':
+            return
         end = time.monotonic() + 1.2    # 48 s of the daemon's
         while time.monotonic() < end and not self.was_hit():
             time.sleep(.02)
 
-    def daemon(self):
-        self.writer = Writer(self.db, 'FULL', self.k)
+    def start(self):
+        self.writer, self.later = Writer(self.db, 'FULL', self.k), 0
         log = self.base + '.log'
-        with open(log, 'wb') as f:
-            p = subprocess.Popen(
-                [LITESTREAM, 'replicate', self.db, 'file://' + self.root],
-                stdin=subprocess.DEVNULL, stdout=f, stderr=f, env=self.env())
+        if self.step.kind == 'follow':
+            return start_follow(self.env(), self.standby, self.root, log)
+        return Process('replicate', self.db, 'file://' + self.root, log=log,
+                       env=self.env())
+
+    def last(self):
+        """How long the fault lasts, two minutes of the daemon's at most."""
+        time.sleep(.1 if self.mode == 'once' else
+                   3 if self.k % 10 == 0 else .3)
+
+    def daemon(self):
+        p = self.start()
         try:
             self.provoke(p)
-            self.hit = self.was_hit()
-            if p.poll() is None:
-                self.writer.commit()
-                self.run.learn(self.writer)
-                # Now and then for two minutes of the daemon's.
-                time.sleep(.1 if self.mode == 'once' else
-                           3 if self.k % 10 == 0 else .3)
-            with open(self.base + '.clear', 'w'):
-                pass
-            caught_up = self.publishes(p)
-            fds = self.descriptors(p)
+            self.hit = self.was_hit() or self.what == 'alloc'
+            if p.status() is None:
+                self.commit()
+                self.last()
+            self.clear()
+            caught_up, fds = self.arrives(p), self.descriptors(p)
+            by_itself = p.status() is not None
+            rc, text = p.stop(), text_of(p.log)
         finally:
-            if p.poll() is None:
-                p.terminate()
-            try:
-                rc = p.wait(30)
-            except subprocess.TimeoutExpired:
-                p.kill()
-                p.wait()
-                rc = 'none'
+            p.kill()
             self.writer.c.close()
-        with open(log, errors='replace') as f:
-            text = f.read()
-        self.hit = self.hit or self.what == 'alloc'
-        if rc == 1 and self.hit and self.says(text) and (
-                'shutting down' not in text or
-                (self.what, self.mode) == ('alloc', 'on')):
-            return                      # it could not even begin, or go on
-        if not caught_up:
-            raise Failure('did not catch up: %s' % text.strip())
-        if rc != 0:
-            raise Failure('status %s: %s' % (rc, text.strip()))
+        if rc == 1 and self.hit and self.says(text) and by_itself and (
+                self.what == 'alloc' or 'replicating to' not in text and
+                'entering follow mode' not in text):
+            return                      # it could not even begin
+        check(caught_up, 'did not catch up: status %s: %s', rc, text.strip())
+        check(rc == 0 or (rc, self.what, self.mode) == (1, 'alloc', 'on'),
+              'status %s: %s', rc, text.strip())
         self.quiet = not self.says(text)
         self.check_left(text)
+        if self.step.kind == 'follow':
+            with open(self.scratch, 'wb') as f:
+                f.write(restored(self.root, self.scratch + '.r'))
+            check(rows(self.standby) == rows(self.scratch),
+                  'the standby is not what is restored')
         if self.what == 'none':
-            self.run.descriptors = max(fds, self.run.descriptors)
-        elif fds > self.run.descriptors + 1:
-            raise Failure('%d descriptors, %d without a fault' % (
-                fds, self.run.descriptors))
+            self.run.descriptors[self.step.kind] = fds
+        else:
+            most = self.run.descriptors.get(self.step.kind, fds) + 1
+            check(fds <= most, '%d descriptors, not %d', fds, most)
 
     def descriptors(self, p):
         try:
@@ -317,7 +335,7 @@ class Trial:
 
     def check(self):
         self.quiet = False
-        if self.step.kind == 'daemon':
+        if self.step.kind in ('daemon', 'follow'):
             self.daemon()
             acked = self.step.acked
         else:
@@ -329,11 +347,11 @@ class Trial:
 class Run:
     def __init__(self, directory, life, steps, blind):
         self.dir, self.life, self.steps = directory, life, steps
-        self.shim, self.blind = life.shim, blind
+        self.blind = blind
         self.lock = threading.Lock()
         self.known = dict(life.committed)
         self.failures, self.done, self.hits, self.quiet = [], 0, 0, {}
-        self.number, self.descriptors = 0, 0
+        self.number, self.descriptors = 0, {}
 
     def learn(self, writer):
         v, d = writer.state()
@@ -368,8 +386,9 @@ class Run:
                 self.quiet[key] = self.quiet.get(key, 0) + 1
         if not keep:
             shutil.rmtree(base, ignore_errors=True)
-            for end in ('.clear', '.hit', '.count', '.log', '.scratch',
-                        '.scratch.r', '.scratch-wal', '.scratch-shm'):
+            for end in ('.clear', '.hit', '.count', '.log', '.journal',
+                        '.scratch', '.scratch.r', '.scratch-wal',
+                        '.scratch-shm'):
                 if os.path.exists(base + end):
                     os.unlink(base + end)
 
@@ -381,41 +400,41 @@ class Run:
             t.prepare(os.path.join(self.dir, 'w%07d' % self.number))
         t.check()
         n = t.counts()
+        n['ops'] = {r.k: r.op for r in read_journal(t.base + '.journal')
+                    } if step.args else {}      # else not the same each time
         shutil.rmtree(t.base)
-        if n['calls'] == 0:
-            raise Failure('the shim saw no call: nothing is tested')
+        check(n['reads'] + n['alloc'] if step.args[:1] == ['verify'] and
+              not self.blind else n['calls'],
+              'the shim saw no call: nothing is tested')
         return n
 
     def trials(self, step, rnd, each):
         n, all_of = self.measure(step), []
         self.total = [a + n[b] for a, b in zip(
             self.total, ('calls', 'reads', 'alloc'))]
-        calls = min(n['calls'], DAEMON_CALLS) if step.kind == 'daemon' \
-            else n['calls']
-        for what, count, errors in (('calls', calls, ERRNOS),
-                                    ('reads', n['reads'], READ_ERRNOS),
-                                    ('alloc', n['alloc'], ('ENOMEM',))):
+        for what, errors in (('calls', ERRNOS), ('reads', READ_ERRNOS),
+                             ('alloc', ('ENOMEM',))):
             if self.what not in (None, what):
                 continue
-            some = [(what, k, e, m) for k in range(1, count + 1)
+            some = [(what, k, e, m) for k in range(1, n[what] + 1)
                     for e in errors for m in ('once', 'on')
-                    if (e, m) != ('EINTR', 'on')]
-            if each:
-                some = rnd.sample(some, min(each, len(some)))
-            elif what != 'calls' or step.kind == 'daemon':
-                some = rnd.sample(some, min(300, len(some)))
-            all_of += [Trial(self, step, *s) for s in some]
+                    if (e, m) != ('EINTR', 'on') and not (
+                        what == 'calls' and n['ops'] and e in CALLS and
+                        n['ops'][k] not in CALLS[e])]
+            most = each or (SOME if not self.all and (
+                what != 'calls' or step.kind in ('daemon', 'follow'))
+                else len(some))
+            all_of += [Trial(self, step, *s) for s in rnd.sample(
+                some, min(most, len(some)))]
         return all_of
 
-    def run(self, seed, each, until):
+    def run(self, seed, each, seconds):
         rnd, all_of = random.Random(seed), []
         self.total = [0, 0, 0]
         for step in self.steps:
             all_of += self.trials(step, rnd, each)
-            if until and time.monotonic() > until:
-                break
         rnd.shuffle(all_of)
-        self.perform(all_of, until)
+        self.perform(all_of, seconds and time.monotonic() + seconds)
 
     def perform(self, trials, until):
         slots = threading.Semaphore(2 * WORKERS)
@@ -427,76 +446,61 @@ class Run:
                 pool.submit(self.trial, t).add_done_callback(
                     lambda _: slots.release())
 
-    def report(self, seed):
+    def report(self):
         for name, what, why in self.failures[:20]:
             lines = [s for s in why.replace(': time=', ':\ntime=', 1)
                      .splitlines() if 'level=INFO' not in s]
             print('FAILED: %s (%s): %s' % (name, what, '\n    '.join(
                 lines[:5])[:900]))
             print('    replay: python3 %s -seed %d -only %s -keep' % (
-                os.path.abspath(__file__), seed, name))
-        if len(self.failures) > 20:
-            print('and %d more' % (len(self.failures) - 20))
-        print('%s: seed %d, %d steps with %d calls, %d reads, %d allocations; '
-              '%d faults tried, %d struck, %s without a word and without '
-              'harm, %d failed' % (
-                  'FAILED' if self.failures else 'ok', seed, len(self.steps),
-                  *self.total, self.done, self.hits,
-                  sum(self.quiet.values()), len(self.failures)))
+                sys.argv[0], self.life.seed, name))
+        counts = '%d steps with %d calls, %d reads, %d allocations; %d ' \
+            'faults tried, %d struck, %d without a word and without harm, ' \
+            '%d failed' % (len(self.steps), *self.total, self.done, self.hits,
+                           sum(self.quiet.values()), len(self.failures))
+        check(self.hits and not self.failures, '%s', counts)
+        return counts
 
 
-def live(directory, shim, seed, blind):
+def live(directory, seed, blind):
     """The life once, and its steps."""
     steps = []
-    life = Life(directory, shim, seed, True, blind=blind, snapshot=lambda l,
-                kind, args: steps.append(Step(l, len(steps), kind, args)))
+    life = Life(directory, seed, True, blind=blind, snapshot=lambda l, kind,
+                args: steps.append(Step(l, len(steps), kind, args)))
     life.live()
-    return life, [s for s in steps if s.kind != 'follow']
+    return life, steps
+
+
+def play(a, directory):
+    harness.build_all(directory)
+    life, steps = live(directory, a.seed, a.blind)
+    run_ = Run(directory, life, steps, a.blind)
+    run_.what, run_.with_db, run_.all = a.what, a.db, a.all
+    if a.only:
+        number, what, k, error, mode = a.only.split(':')
+        run_.total = [0, 0, 0]
+        run_.trial(Trial(run_, steps[int(number)], what, int(k), error, mode),
+                   a.keep)
+        return run_.report()
+    if a.step is not None:
+        run_.steps = [steps[a.step]]
+    elif a.quick:
+        run_.steps = random.Random(a.seed).sample(steps, min(3, len(steps)))
+    run_.run(a.seed, a.each or (QUICK_EACH if a.quick else 0),
+             a.seconds or (QUICK_S if a.quick else None))
+    return run_.report()
 
 
 def main():
-    p = argparse.ArgumentParser()
-    for flag in ('-quick', '-keep', '-blind', '-db'):
+    p = harness.parser(__doc__)
+    for flag in ('-blind', '-db', '-all'):
         p.add_argument(flag, action='store_true')
-    p.add_argument('-seed', type=int, default=int(time.time()))
+    p.add_argument('-seconds', type=float)
     p.add_argument('-each', type=int, default=0)
     p.add_argument('-class', dest='what')
     p.add_argument('-step', type=int)
     p.add_argument('-only')
-    a = p.parse_args()
-    print('seed %d' % a.seed, flush=True)
-    directory = tempfile.mkdtemp(prefix='litestream-fault.')
-    bad, start = True, time.monotonic()
-    try:
-        shim = build_shim(directory)
-        life, steps = live(directory, shim, a.seed, a.blind)
-        print('life: %.1f s' % (time.monotonic() - start), flush=True)
-        run = Run(directory, life, steps, a.blind)
-        run.what, run.with_db = a.what, a.db
-        if a.only:
-            number, what, k, error, mode = a.only.split(':')
-            run.total = [0, 0, 0]
-            run.descriptors = 99
-            run.trial(Trial(run, steps[int(number)], what, int(k), error,
-                            mode), a.keep)
-        else:
-            if a.step is not None:
-                run.steps = [steps[a.step]]
-            elif a.quick:
-                rnd = random.Random(a.seed)
-                run.steps = rnd.sample(steps, min(3, len(steps)))
-            run.run(a.seed, a.each or (QUICK_EACH if a.quick else 0),
-                    time.monotonic() + QUICK_S if a.quick else None)
-        run.report(a.seed)
-        bad = bool(run.failures)
-    except Failure as e:
-        print('FAILED: seed %d: %s' % (a.seed, e))
-    finally:
-        if a.keep:
-            print('kept: %s' % directory)
-        else:
-            shutil.rmtree(directory, ignore_errors=True)
-    return bad
+    return harness.main(p.parse_args(), play)
 
 
 if __name__ == '__main__':

@@ -1,143 +1,202 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""flips.py LITESTREAM REPLICA DB SAMPLES SEED [STATE ...]: damages a replica in
-all ways (SAMPLES 0), or that many of them, one at a time, and puts it back.
-Of each: verify and restore must both tell the truth.  A flip may be harmless:
-other LZ4 data can make the same page, which is what the checksum is of.  STATE is a file that the
-replica may restore to where its newest file is gone without a trace."""
+"""A replica is damaged in all ways, one at a time, and put back.
+
+    flips.py [-quick] [-seconds N] [-n N] [-seed N] [-keep]
+
+Every byte of every file is flipped, every file cut at every byte, deleted,
+emptied, renamed, duplicated, exchanged with another.  verify and restore must
+both tell the truth: damage is reported, or what is restored is the database,
+or, where the newest file is gone without a trace, an earlier state of it.  A
+flip may be harmless: other LZ4 data can make the same page, which is what the
+checksum is of.  -n: so many at random, and as many of whole files; -seconds:
+as many as these allow.
+"""
+import collections
 import os
 import random
-import subprocess
+import sqlite3
 import sys
+import time
 
-tool, root, db, samples, seed = sys.argv[1:6]
-rng = random.Random(int(seed))
-out = os.path.join(os.path.dirname(root), 'flip.db')
-right = open(db, 'rb').read()
-states = {right} | {open(p, 'rb').read() for p in sys.argv[6:]}
-count = {}
-failed = 0
+sys.dont_write_bytecode = True
+import harness
+from harness import bytes_of, check, image, run
 
-
-def run(*args):
-    return subprocess.run([tool, *args], stdin=subprocess.DEVNULL,
-                          capture_output=True, timeout=60).returncode
+QUICK = 100
 
 
-def names():
-    found = []
-    for d, _, files in os.walk(os.path.join(root, 'ltx')):
-        found += [os.path.join(d, f) for f in files]
-    return sorted(found)
+def write(path, data):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, 'wb') as f:
+        f.write(data)
 
 
-def check(kind, what):
-    """What verify and restore say of the replica as it is."""
-    global failed
-    verify = run('verify', 'file://' + root)
-    restore = run('restore', '-o', out, 'file://' + root)
-    got = None
-    if os.path.exists(out):
-        got = open(out, 'rb').read()
-        os.unlink(out)
-    word = 'detected' if verify != 0 else 'harmless'
-    bad = None
-    if verify not in (0, 3, 4) or restore not in (0, 3, 4):
-        bad = 'unexpected status'
-    elif (restore == 0) != (got is not None):
-        bad = 'status and output disagree'
-    elif kind in ('truncation', 'emptied') and verify != 4:
-        bad = 'verify does not report it'
-    elif verify == 0 and restore != 0:
-        bad = 'verify says whole, restore fails'
-    elif got is not None and got != right:
-        word = 'an earlier state'
-        if kind in ('flip', 'truncation', 'emptied') or got not in states:
-            bad = 'a wrong database'
-        elif verify == 0 and run('verify', '-db', db, 'file://' + root) == 0:
-            bad = 'verify -db does not see that the newest state is gone'
-    if bad:
-        failed += 1
-        print(f'# {what}: {bad}: verify {verify}, restore {restore}')
-    count[kind, word] = count.get((kind, word), 0) + 1
+class Flips:
+    def __init__(self, args, directory):
+        self.args, self.rnd = args, random.Random(args.seed)
+        self.db = os.path.join(directory, 'app.db')
+        self.root = os.path.join(directory, 'replica')
+        self.out = os.path.join(directory, 'flip.db')
+        self.count, self.failed = collections.Counter(), 0
+
+    def create(self):
+        """Small transactions, each with its state; level 1 has some, too."""
+        c = sqlite3.connect(self.db, isolation_level=None)
+        c.execute('PRAGMA page_size=512')
+        c.execute('PRAGMA journal_mode=WAL')
+        c.execute('CREATE TABLE t(id INTEGER PRIMARY KEY, a)')
+        c.execute('INSERT INTO t VALUES(1, hex(randomblob(150))), '
+                  '(2, hex(randomblob(150)))')
+        self.states = set()
+        for i in range(1, 6):
+            c.execute('UPDATE t SET a=hex(randomblob(100)) WHERE id=?',
+                      (1 + i % 2,))
+            c.execute('INSERT INTO t(a) VALUES(hex(randomblob(60)))')
+            rc, text = run('replicate', '-once', self.db,
+                           'file://' + self.root)
+            check(rc == 0, 'replicate -once: status %d: %s', rc, text)
+            c.execute('PRAGMA wal_checkpoint(TRUNCATE)').fetchall()
+            self.right = image(c)
+            self.states.add(self.right)
+        for n in 1, 2, 3:
+            name = '%016x-%016x.ltx' % (n, n)
+            write('%s/ltx/1/%s' % (self.root, name),
+                  bytes_of('%s/ltx/0/%s' % (self.root, name)))
+        c.close()
+
+    def names(self):
+        return sorted(os.path.join(d, f) for d, _, files in os.walk(
+            os.path.join(self.root, 'ltx')) for f in files)
+
+    def verify(self, *flags):
+        return run('verify', *flags, 'file://' + self.root)[0]
+
+    def look(self, kind, path, what):
+        """What verify and restore say of the replica as it is."""
+        verify = self.verify()
+        restore = harness.restore(self.root, self.out)[0]
+        got = bytes_of(self.out) if os.path.exists(self.out) else None
+        word = 'detected' if verify != 0 else 'harmless'
+        bad = None
+        if verify not in (0, 3, 4) or restore not in (0, 3, 4):
+            bad = 'unexpected status'
+        elif (restore == 0) != (got is not None):
+            bad = 'status and output disagree'
+        elif kind in ('truncation', 'emptied') and verify != 4:
+            bad = 'verify does not report it'
+        elif verify == 0 and restore != 0:
+            bad = 'verify says whole, restore fails'
+        elif got is not None and got != self.right:
+            word = 'an earlier state'
+            if kind in ('flip', 'truncation', 'emptied') or \
+                    got not in self.states:
+                bad = 'a wrong database'
+            elif verify == 0 and self.verify('-db', self.db) == 0:
+                bad = 'verify -db does not see that the newest state is gone'
+        if bad:
+            self.failed += 1
+            print('FAILED: %s: %s: %s: verify %d, restore %d' % (
+                path[len(self.root):], what, bad, verify, restore))
+        self.count[kind, word] += 1
+
+    def with_bytes(self, kind, path, change, what):
+        old = bytes_of(path)
+        write(path, change(bytearray(old)))
+        self.look(kind, path, what)
+        write(path, old)
+
+    def flip(self, path, at, mask):
+        def change(data):
+            data[at] ^= mask
+            return data
+        self.with_bytes('flip', path, change, 'byte %d ^ %d' % (at, mask))
+
+    def cut(self, path, n):
+        self.with_bytes('truncation', path, lambda d: d[:n], 'cut to %d' % n)
+
+    def moved(self, kind, a, b, keep, back):
+        """a's content under b's name too, or only; or (back) each other's."""
+        old_a = bytes_of(a)
+        old_b = bytes_of(b) if os.path.exists(b) else None
+        write(b, old_a)
+        if back:
+            write(a, old_b)
+        elif not keep:
+            os.unlink(a)
+        self.look(kind, a, 'to ' + b[len(self.root):])
+        write(a, old_a)
+        if old_b is None:
+            os.unlink(b)
+        else:
+            write(b, old_b)
+
+    def delete(self, path):
+        old = bytes_of(path)
+        os.unlink(path)
+        self.look('deleted', path, 'deleted')
+        write(path, old)
+
+    def jobs(self):
+        """Those that change bytes, and those of whole files."""
+        files, few, rest = self.names(), [], []
+        strange = ['/ltx/0/%016x-%016x.ltx' % (n, n)
+                   for n in (0, len(files) + 100, 2 ** 64 - 1)]
+        strange += ['/ltx/5/%016x-%016x.ltx' % r
+                    for r in ((1, 3), (3, 1), (2, 2))]
+        for f in files:
+            size = os.path.getsize(f)
+            few += [(self.flip, f, i, m) for i in range(size)
+                    for m in (1 << self.rnd.randrange(8), 0xff)]
+            few += [(self.cut, f, i) for i in range(size)]
+            rest += [(self.delete, f),
+                     (self.with_bytes, 'emptied', f, lambda d: b'', 'empty'),
+                     (self.with_bytes, 'emptied', f, lambda d: bytes(len(d)),
+                      'zeros')]
+            for g in files + [self.root + s for s in strange]:
+                if g == f:
+                    continue
+                rest += [(self.moved, 'renamed', f, g, False, False),
+                         (self.moved, 'duplicated', f, g, True, False)]
+                if g in files:
+                    rest.append((self.moved, 'exchanged', f, g, True, True))
+        return few, rest
+
+    def play(self):
+        self.create()
+        few, rest = self.jobs()
+        total, n = len(few) + len(rest), self.args.n
+        if n:
+            few = self.rnd.sample(few, min(n, len(few)))
+            rest = self.rnd.sample(rest, min(n, len(rest)))
+        jobs = few + rest
+        if self.args.seconds:
+            self.rnd.shuffle(jobs)
+        end = time.monotonic() + (self.args.seconds or 0)
+        check(self.verify('-db', self.db) == 0, 'not whole before')
+        for j in jobs:
+            if self.args.seconds and time.monotonic() > end:
+                break
+            j[0](*j[1:])
+        check(self.verify('-db', self.db) == 0, 'not whole after')
+        counts = '%d of %d ways to damage it: %s' % (
+            sum(self.count.values()), total, ', '.join(
+                '%s %d %s' % (kind, n, word)
+                for (kind, word), n in sorted(self.count.items())))
+        check(self.count and not self.failed, '%d failed; %s', self.failed,
+              counts)
+        return counts
 
 
-def with_bytes(kind, path, data, what):
-    old = open(path, 'rb').read()
-    open(path, 'wb').write(data)
-    check(kind, f'{path[len(root):]}: {what}')
-    open(path, 'wb').write(old)
+def main():
+    p = harness.parser(__doc__)
+    p.add_argument('-seconds', type=float)
+    p.add_argument('-n', type=int, default=0)
+    args = p.parse_args()
+    if args.quick:
+        args.n = args.n or QUICK
+    return harness.main(args, lambda a, d: Flips(a, d).play())
 
 
-def flip(path, at, mask):
-    data = bytearray(open(path, 'rb').read())
-    data[at] ^= mask
-    with_bytes('flip', path, data, f'byte {at} ^ {mask}')
-
-
-def cut(path, n):
-    with_bytes('truncation', path, open(path, 'rb').read()[:n], f'cut to {n}')
-
-
-def moved(kind, a, b, keep, back):
-    """a's content under b's name too, or only; or (back) each other's."""
-    olda = open(a, 'rb').read()
-    oldb = open(b, 'rb').read() if os.path.exists(b) else None
-    os.makedirs(os.path.dirname(b), exist_ok=True)
-    open(b, 'wb').write(olda)
-    if back:
-        open(a, 'wb').write(oldb)
-    elif not keep:
-        os.unlink(a)
-    check(kind, f'{a[len(root):]} -> {b[len(root):]}')
-    open(a, 'wb').write(olda)
-    if oldb is None:
-        os.unlink(b)
-    else:
-        open(b, 'wb').write(oldb)
-
-
-def delete(path):
-    old = open(path, 'rb').read()
-    os.unlink(path)
-    check('deleted', path[len(root):])
-    open(path, 'wb').write(old)
-
-
-files = names()
-strange = ['/ltx/0/' + '-'.join(['%016x' % n] * 2) + '.ltx'
-           for n in (0, len(files) + 100, 2**64 - 1)]
-strange += ['/ltx/5/%016x-%016x.ltx' % r for r in ((1, 3), (3, 1), (2, 2))]
-jobs = []
-for f in files:
-    size = os.path.getsize(f)
-    jobs += [(flip, f, i, m) for i in range(size)
-             for m in (1 << rng.randrange(8), 0xff)]
-    jobs += [(cut, f, i) for i in range(size)]
-    jobs += [(delete, f)]
-    for g in files + [root + s for s in strange]:
-        if g == f:
-            continue
-        jobs += [(moved, 'renamed', f, g, False, False),
-                 (moved, 'duplicated', f, g, True, False)]
-        if g in files:
-            jobs += [(moved, 'exchanged', f, g, True, True)]
-    jobs += [(with_bytes, 'emptied', f, b'', 'emptied'),
-             (with_bytes, 'emptied', f, bytes(size), 'zeros')]
-total = len(jobs)
-if int(samples):
-    few = [j for j in jobs if j[0] in (flip, cut)]
-    rest = [j for j in jobs if j[0] not in (flip, cut)]
-    n = int(samples)
-    jobs = rng.sample(few, min(n, len(few))) + \
-        rng.sample(rest, min(n, len(rest)))
-if run('verify', '-db', db, 'file://' + root) != 0:
-    sys.exit('# the replica is not whole before')
-for j in jobs:
-    j[0](*j[1:])
-if run('verify', '-db', db, 'file://' + root) != 0:
-    sys.exit('# the replica is not whole after')
-print(f'# {len(jobs)} of {total} ways to damage {len(files)} files')
-for (kind, word), n in sorted(count.items()):
-    print(f'# {kind}: {n} {word}')
-sys.exit(1 if failed else 0)
+if __name__ == '__main__':
+    sys.exit(main())

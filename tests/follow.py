@@ -14,34 +14,27 @@ steps  the follower is killed at each system call that changes anything, by
 Every commit sets all rows of the table inv to one value, one more than before.
 Readers in other processes must find one value only, never an older one than
 before, and quick_check content.  In the end the standby must be what restore
-makes of the same TXID, but for its stamped header.  LITESTREAM names the binary.
-Exit status 1 on any difference.
+makes of the same TXID, but for its stamped header.
 """
-import argparse
+import datetime
 import os
 import random
 import re
 import shutil
 import signal
 import sqlite3
-import subprocess
 import sys
-import tempfile
 import time
-import datetime
 
 sys.dont_write_bytecode = True
-HERE = os.path.dirname(os.path.abspath(__file__))
-LITESTREAM = os.environ.get('LITESTREAM',
-                            os.path.join(HERE, '..', 'litestream'))
+import harness
+from harness import (LITESTREAM, Failure, Process, bytes_of, check, restored,
+                     run, text_of)
+
 ROWS = 24
 WAIT_S = 30
 KINDS = ('fresh', 'cached', 'mapped', 'readonly')
 STAMPED = set((18, 19)) | set(range(24, 28)) | set(range(92, 96))
-
-
-class Failure(Exception):
-    pass
 
 
 def read(path, stop, log, kind):
@@ -133,19 +126,13 @@ class Run:
         self.replica = os.path.join(d, 'replica')
         self.url = 'file://' + self.replica
         self.log, self.stop = os.path.join(d, 'log'), os.path.join(d, 'stop')
-        self.children = []
 
-    def spawn(self, *argv, log=None):
-        with open(os.path.join(self.dir, log or 'other'), 'a') as f:
-            p = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=f,
-                                 stderr=f)
-        self.children.append(p)
-        return p
+    def path(self, name):
+        return os.path.join(self.dir, name)
 
     def follow(self):
-        self.follower = self.spawn(
-            LITESTREAM, 'restore', '-f', '-o', self.out, self.url,
-            log='follower')
+        self.follower = Process('restore', '-f', '-o', self.out, self.url,
+                                log=self.path('follower'))
 
     def newest(self):
         return max((f[17:33] for f in os.listdir(self.replica + '/ltx/0')
@@ -161,17 +148,18 @@ class Run:
     def until(self, what, condition):
         end = time.monotonic() + WAIT_S
         while not condition():
-            if time.monotonic() > end:
-                raise Failure('never: ' + what)
-            if self.follower and self.follower.poll() is not None:
-                raise Failure('the follower ended: %d' %
-                              self.follower.returncode)
+            check(time.monotonic() < end, 'never: %s', what)
+            self.must_follow()
             time.sleep(.005)
 
-    def end(self, process, number, what):
-        process.send_signal(number)
-        if process.wait(WAIT_S) != 0:
-            raise Failure('%s: status %d' % (what, process.returncode))
+    def must_follow(self):
+        check(not self.follower or self.follower.status() is None,
+              'the follower ended: %s', self.follower and
+              self.follower.status())
+
+    def end(self, process, what):
+        rc = process.stop()
+        check(rc == 0, '%s: status %d', what, rc)
 
     def play(self):
         end = time.monotonic() + self.args.seconds
@@ -182,12 +170,8 @@ class Run:
             time.sleep(self.rnd.choice((0, 0, .002, .02)))
             if self.args.mode == 'track' or time.monotonic() < kill_at:
                 continue
-            if self.follower.poll() is not None:
-                raise Failure('the follower ended: %d' %
-                              self.follower.returncode)
+            self.must_follow()
             self.follower.kill()
-            self.follower.wait()
-            self.children.remove(self.follower)
             self.kills += 1
             self.follow()
             kill_at = time.monotonic() + self.rnd.choice((.03, .1, .2)) * \
@@ -197,42 +181,39 @@ class Run:
         self.follower, self.kills = None, 0
         db = os.path.join(self.dir, 'a.db')
         self.source = Source(db, self.args.page_size, self.rnd)
-        replicator = self.spawn(LITESTREAM, 'replicate', db, self.url,
-                                log='replicator')
+        replicator = Process('replicate', db, self.url,
+                             log=self.path('replicator'))
         self.until('first backup', lambda: os.path.isdir(
             self.replica + '/ltx/0') and self.newest())
         self.follow()
         self.until('standby', self.sidecar)
         self.until('standby', lambda: os.path.exists(self.out))
-        readers = [self.spawn(sys.executable, os.path.abspath(__file__),
-                              'read', self.out, self.stop, self.log, k)
-                   for k in KINDS]
+        readers = [Process(os.path.abspath(__file__), 'read', self.out,
+                           self.stop, self.log, k, binary=sys.executable,
+                           log=self.path('readers')) for k in KINDS]
         self.play()
-        self.end(replicator, signal.SIGTERM, 'replicator')
+        self.end(replicator, 'replicator')
         self.until('the newest state', lambda: self.sidecar() ==
                    self.newest() + '\n')
         with open(self.stop, 'w'):
             pass
         if any([r.wait(WAIT_S) for r in readers]):
-            raise Failure('torn or older state')
-        self.end(self.follower, signal.SIGTERM, 'follower')
+            raise Failure('torn or older state: ' + text_of(self.log))
+        self.end(self.follower, 'follower')
         self.compare()
-        self.report()
+        return self.report()
 
     def compare(self):
-        good = os.path.join(self.dir, 'good.db')
-        subprocess.run([LITESTREAM, 'restore', '-txid', self.newest(), '-o',
-                        good, self.url], check=True)
-        with open(good, 'rb') as f, open(self.out, 'rb') as g:
-            a, b = f.read(), g.read()
+        a = restored(self.replica, self.path('good.db'), '-txid',
+                     self.newest())
+        b = bytes_of(self.out)
         if len(a) != len(b) or a[100:] != b[100:] or any(
                 a[i] != b[i] for i in range(100) if i not in STAMPED):
             raise Failure('the standby is not what restore gives')
         if (b[18:20], b[24:28]) != (b'\1\1', b[92:96]):
             raise Failure('the header is not stamped')
         for f in ('-wal', '-shm', '-journal', '-txid.tmp', '.new'):
-            if os.path.exists(self.out + f):
-                raise Failure('left: ' + f)
+            check(not os.path.exists(self.out + f), 'left: %s', f)
 
     def report(self):
         """Latency: from the file's rename to the log line after its commit."""
@@ -255,10 +236,9 @@ class Run:
             print('publication to applied, ms: median %.1f p90 %.1f max %.1f'
                   % tuple(1000 * took[int(q * (len(took) - 1))]
                           for q in (.5, .9, 1)))
-        with open(self.log) as f:
-            sys.stdout.write(f.read())
-        print('%d commits, %d changes, %d kills, warnings %r' % (
-            self.source.v, changes, self.kills, odd))
+        print(text_of(self.log), end='')
+        return '%d commits, %d changes, %d kills, warnings %r' % (
+            self.source.v, changes, self.kills, odd)
 
 
 class Steps:
@@ -269,11 +249,12 @@ class Steps:
         self.run_, self.dir, self.out = run, run.dir, run.out
         self.saved = os.path.join(self.dir, 'saved')
         self.rnd, self.stride = run.rnd, 30 if run.args.quick else 1
+        self.hits = []
 
     def once(self):
         db = os.path.join(self.dir, 'a.db')
-        subprocess.run([LITESTREAM, 'replicate', '-once', db, self.run_.url],
-                       check=True, stdout=subprocess.DEVNULL)
+        rc, text = run('replicate', '-once', db, self.run_.url)
+        check(rc == 0, 'replicate -once: status %d: %s', rc, text)
 
     def clear(self):
         for f in os.listdir(self.dir):
@@ -286,24 +267,23 @@ class Steps:
         log = os.path.join(self.dir, 'follower')
         with open(log, 'w'):
             pass
-        p = r.spawn(*prefix, LITESTREAM, 'restore', '-f', '-follow-interval',
-                    '10ms', '-o', self.out, r.url, log='follower')
+        args = [*prefix, LITESTREAM, 'restore', '-f', '-follow-interval',
+                '10ms', '-o', self.out, r.url]
+        p = Process(*args[1:], binary=args[0], log=log)
         end = time.monotonic() + WAIT_S
         while r.sidecar() != r.newest() + '\n' or \
-                'entering' not in open(log).read():
-            if p.poll() is not None:
-                r.children.remove(p)
+                'entering' not in text_of(log):
+            if p.status() is not None:
+                p.wait()
                 return False
-            if time.monotonic() > end:
-                raise Failure('did not catch up')
-            if 'consecutive_errors' in open(log).read():
+            check(time.monotonic() < end, 'did not catch up')
+            if 'consecutive_errors' in text_of(log):
                 self.look('after an error')
             time.sleep(.002)
-        p.send_signal(signal.SIGTERM)
-        r.children.remove(p)
-        if p.wait(WAIT_S) not in (0, -signal.SIGKILL if prefix else 0):
-            raise Failure('follower: status %d' % p.returncode)
-        return p.returncode == 0
+        rc = p.stop()
+        check(rc in (0, -signal.SIGKILL if prefix else 0),
+              'follower: status %d', rc)
+        return rc == 0
 
     def look_at_copy(self, what):
         """Leaves the rollback to the next follower."""
@@ -342,8 +322,7 @@ class Steps:
                     'trace=' + call, '-e', 'inject=%s:%s:when=%d' % (
                         call, fault, k))
                 where = '%s: %s at %s %d' % (what, fault, call, k)
-                with open(self.dir + '/strace') as f:
-                    trace = f.read()
+                trace = text_of(self.dir + '/strace')
                 if 'INJECTED' not in trace and 'killed by' not in trace:
                     break
                 hits += 1
@@ -354,12 +333,10 @@ class Steps:
                     raise Failure(where + ': did not start again')
                 self.look(where)
                 self.run_.compare()
-                os.unlink(os.path.join(self.dir, 'good.db'))
                 k += self.rnd.randint(1, self.stride if call in (
                     'pwrite64', 'fcntl') else 1)
-        print('%s: %s: %d times' % (what, fault, hits))
-        if hits < 5:
-            raise Failure('strace does nothing')
+        check(hits >= 5, 'strace does nothing')
+        self.hits.append('%s, %s: %d times' % (what, fault, hits))
 
     def run(self):
         r = self.run_
@@ -384,50 +361,38 @@ class Steps:
             self.each('change', fault, self.CALLS, lambda: [
                 shutil.copy(self.saved + '/out.db' + f, self.out + f)
                 for f in ('', '-txid')])
+        return '; '.join(self.hits)
+
+
+def play(args, directory):
+    run_ = Run(args, directory)
+    try:
+        return (Steps(run_) if args.mode == 'steps' else run_).run()
+    except Failure:
+        for name in ('log', 'follower', 'replicator'):
+            if os.path.exists(run_.path(name)):
+                print(name + ':', *text_of(run_.path(name)).splitlines()[-12:],
+                      sep='\n  ')
+        raise
 
 
 def main():
     if sys.argv[1:2] == ['read']:
         return read(*sys.argv[2:])
-    p = argparse.ArgumentParser()
+    p = harness.parser(__doc__)
     p.add_argument('mode', choices=('track', 'kill', 'steps'))
-    p.add_argument('-quick', action='store_true')
     p.add_argument('-seconds', type=float)
     p.add_argument('-kills', type=int)
-    p.add_argument('-seed', type=int, default=int(time.time()))
     p.add_argument('-page-size', type=int)
-    p.add_argument('-keep', action='store_true')
     args = p.parse_args()
     if args.page_size is None:
         args.page_size = random.Random(args.seed).choice(
             (512, 1024, 4096, 65536))
+    if args.kills is None:
+        args.kills = 10 if args.quick else 0 if args.seconds else 120
     if args.seconds is None:
         args.seconds = 2 if args.quick else 20
-    if args.kills is None:
-        args.kills = 10 if args.quick else 120
-    print('%s: seed %d, page size %d' % (args.mode, args.seed,
-                                         args.page_size))
-    d = tempfile.mkdtemp(prefix='follow.')
-    run = Run(args, d)
-    try:
-        (Steps(run).run if args.mode == 'steps' else run.run)()
-        return 0
-    except (Failure, subprocess.SubprocessError) as e:
-        print('failed: %s' % e)
-        for name in ('log', 'follower', 'replicator'):
-            if os.path.exists(os.path.join(d, name)):
-                with open(os.path.join(d, name)) as f:
-                    print(name + ':', *f.readlines()[-12:], sep='\n  ')
-        return 1
-    finally:
-        for c in run.children:
-            if c.poll() is None:
-                c.kill()
-                c.wait()
-        if not args.keep:
-            shutil.rmtree(d)
-        else:
-            print(d)
+    return harness.main(args, play, 'follow ' + args.mode)
 
 
 if __name__ == '__main__':

@@ -15,10 +15,9 @@ big       a merge of a large base with 100 increments, its restore against a
           copy, and how much memory each command takes
 
 Every commit changes the table inv to a number, one more than before, and is
-recorded: the database's bytes, and a digest of its tables.  LITESTREAM names
-the binary, PEER the real one, CC the compiler.  Exit status 1 on a difference.
+recorded: the database's bytes, and a digest of its tables.  PEER names the
+real Litestream.
 """
-import argparse
 import collections
 import hashlib
 import json
@@ -29,16 +28,18 @@ import re
 import shutil
 import signal
 import sqlite3
-import struct
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-LITESTREAM = os.environ.get('LITESTREAM',
-                            os.path.join(HERE, '..', 'litestream'))
+sys.dont_write_bytecode = True
+import harness
+from harness import (HERE, LITESTREAM, Process, boot_ms, build, bytes_of,
+                     check, clock_bytes, digest, image, leftovers, run,
+                     text_of, verify, write_config)
+
 PEER = os.environ.get('PEER') or \
     os.path.join(HERE, '.peer/0.5.17/bin/litestream')
 NAME = re.compile(r'^([0-9a-f]{16})-([0-9a-f]{16})\.ltx$')
@@ -48,19 +49,6 @@ YEAR_MS = 365 * 86400 * 1000
 DAY_MS = 86400 * 1000
 
 
-class Failure(Exception):
-    pass
-
-
-def check(good, text, *args):
-    if not good:
-        raise Failure(text % args)
-
-
-def digest(data):
-    return hashlib.sha256(data).hexdigest()[:24]
-
-
 def content(c):
     """What the application sees, whatever else is in the database."""
     h = hashlib.sha256()
@@ -68,12 +56,6 @@ def content(c):
         for row in c.execute('SELECT * FROM %s ORDER BY 1' % table):
             h.update(repr(row).encode())
     return h.hexdigest()[:24]
-
-
-def run(binary, *args, env=None):
-    p = subprocess.run([binary, *args], stdin=subprocess.DEVNULL, env=env,
-                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    return p.returncode, p.stdout.decode(errors='replace')
 
 
 # Files
@@ -135,24 +117,20 @@ class Clock:
         self.put()
 
     def put(self):
-        self.map[0:8] = struct.pack('=q', self.seq + 1)
-        self.map[8:40] = struct.pack('=4q', self.wall_add, self.boot_add,
-                                     self.speed, self.start)
+        now = (self.wall_add, self.boot_add, self.speed, self.start)
+        for seq in self.seq + 1, self.seq + 2:
+            self.map[0:8] = clock_bytes(seq, *now)[0:8]
+            self.map[8:40] = clock_bytes(seq, *now)[8:40]
         self.seq += 2
-        self.map[0:8] = struct.pack('=q', self.seq)
-
-    @staticmethod
-    def real_boot():
-        return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000000
 
     def extra(self):
-        return (self.real_boot() - self.start) * (self.speed - 1)
+        return (boot_ms() - self.start) * (self.speed - 1)
 
     def wall(self):
         return time.time_ns() // 1000000 + self.wall_add + self.extra()
 
     def boot(self):
-        return self.real_boot() + self.boot_add + self.extra()
+        return boot_ms() + self.boot_add + self.extra()
 
     def forward(self, ms):
         self.wall_add += ms
@@ -168,16 +146,8 @@ class Clock:
         extra = self.extra()
         self.wall_add += extra
         self.boot_add += extra
-        self.speed, self.start = speed, self.real_boot()
+        self.speed, self.start = speed, boot_ms()
         self.put()
-
-
-def build_shim(directory):
-    out = os.path.join(directory, 'clock_shim.so')
-    subprocess.run([os.environ.get('CC', 'cc'), '-O2', '-fPIC', '-shared',
-                    '-o', out, os.path.join(HERE, 'clock_shim.c'), '-ldl'],
-                   check=True)
-    return out
 
 
 # The application
@@ -206,7 +176,7 @@ class Writer:
         self.note()
 
     def note(self):
-        self.bytes[digest(bytes(self.c.serialize()))] = self.n
+        self.bytes[digest(image(self.c))] = self.n
         self.content[content(self.c)] = self.n
         self.when.append((time.time(), self.n))
 
@@ -253,14 +223,10 @@ class Writer:
         self.thread.join()
         check(self.error is None, 'writer: %s', self.error)
 
-    def image(self):
-        return bytes(self.c.serialize())
-
     def find(self, path, exactly=True):
         """The number of the commit that this database is, or None."""
         if exactly:
-            with open(path, 'rb') as f:
-                return self.bytes.get(digest(f.read()))
+            return self.bytes.get(digest(bytes_of(path)))
         c = sqlite3.connect(path)
         try:
             if c.execute('PRAGMA integrity_check').fetchall() != [('ok',)]:
@@ -274,46 +240,18 @@ class Writer:
 
 # The program
 
-def write_config(path, db, root, extra=''):
-    with open(path, 'w') as f:
-        f.write('dbs:\n  - path: %s\n    replica:\n      path: %s\n%s'
-                'levels:\n  - interval: 1s\n  - interval: 2s\n'
-                '  - interval: 4s\n'
-                'snapshot:\n  interval: 8s\n  retention: 16s\n'
-                'l0-retention: 2s\nl0-retention-check-interval: 1s\n'
-                % (db, root, extra))
-
-
-class Daemon:
-    running = set()
-
+class Daemon(Process):
     def __init__(self, binary, config, log, env=None):
-        self.log = log
-        with open(log, 'ab') as f:
-            self.p = subprocess.Popen(
-                [binary, 'replicate', '-config', config],
-                stdin=subprocess.DEVNULL, stdout=f, stderr=f, env=env)
-        Daemon.running.add(self)
+        super().__init__('replicate', '-config', config, binary=binary,
+                         log=log, env=env)
 
-    def kill(self):
-        self.p.kill()
-        self.p.wait()
-        Daemon.running.discard(self)
+    def must_run(self):
+        check(self.status() is None, 'replicate ended: status %s, log %s',
+              self.status(), self.log)
 
     def term(self):
-        self.p.send_signal(signal.SIGTERM)
-        try:
-            rc = self.p.wait(60)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise Failure('no end in 60 s after SIGTERM')
-        Daemon.running.discard(self)
+        rc = self.stop()
         check(rc == 0, 'replicate: status %d, log %s', rc, self.log)
-
-
-def text_of(path):
-    with open(path, errors='replace') as f:
-        return f.read()
 
 
 class World:
@@ -326,28 +264,24 @@ class World:
         self.config = os.path.join(directory, 'yml')
         self.log = os.path.join(directory, 'log')
         self.out = os.path.join(directory, 'out.db')
-        write_config(self.config, self.db, self.root, extra)
+        write_config(self.config, self.db, self.root, extra=extra)
         self.w = Writer(self.db, seed, pause)
         self.good = set()	# (TXID, chain) that the real one restored
         self.passes = self.points = self.peer_runs = 0
         self.exactly = self.strict = True
         self.orphans = set()	# TXIDs that Litestream made unrestorable
 
-    def restore(self, binary, root, txid=None, *flags):
-        for s in ('', '-wal', '-shm'):
-            if os.path.exists(self.out + s):
-                os.unlink(self.out + s)
+    def restore(self, root, txid=None, *flags, binary=LITESTREAM):
         args = ['-txid', '%016x' % txid] if txid else []
-        return run(binary, 'restore', *args, *flags, '-o', self.out,
-                   'file://' + root)
+        return harness.restore(root, self.out, *args, *flags, binary=binary)
 
     def freeze(self, daemon):
         """A copy, by links, of what is there at one moment."""
         copy = os.path.join(self.d, 'copy')
         shutil.rmtree(copy, ignore_errors=True)
-        os.kill(daemon.p.pid, signal.SIGSTOP)
+        daemon.signal( signal.SIGSTOP)
         try:
-            while open('/proc/%d/stat' % daemon.p.pid).read().rsplit(
+            while open('/proc/%d/stat' % daemon.pid).read().rsplit(
                     ')', 1)[1].split()[0] != 'T':
                 time.sleep(.001)
             for f in files(self.root):
@@ -357,7 +291,7 @@ class World:
                 os.link(os.path.join(self.root, name),
                         os.path.join(copy, name))
         finally:
-            os.kill(daemon.p.pid, signal.SIGCONT)
+            daemon.signal( signal.SIGCONT)
         return copy
 
     def all_restore(self, root, peer=True, shown=None):
@@ -365,8 +299,8 @@ class World:
         listing = files(root)
         last = -1
         if peer:
-            rc, text = run(PEER, 'ltx', '-level', 'all', '-json',
-                           'file://' + root)
+            rc, text = run('ltx', '-level', 'all', '-json', 'file://' + root,
+                           binary=PEER)
             check(rc == 0, 'Litestream ltx: %s', text)
             theirs = {int(x['max_txid'], 16) for x in json.loads(text)}
             mine = {f.max for f in listing}
@@ -374,12 +308,12 @@ class World:
         for txid in sorted({f.max for f in listing}):
             if not self.strict and plan(listing, txid) is None:
                 # Litestream's retention took the base: then for both.
-                rc, text = self.restore(LITESTREAM, root, txid)
+                rc, text = self.restore(root, txid)
                 check(rc in (3, 4), 'TXID %x in %s: status %d: %s', txid,
                       root, rc, text)
                 self.orphans.add(txid)
                 continue
-            rc, text = self.restore(LITESTREAM, root, txid)
+            rc, text = self.restore(root, txid)
             check(rc == 0, 'TXID %x in %s: status %d: %s', txid, root, rc,
                   text)
             n = self.w.find(self.out, self.exactly)
@@ -395,7 +329,7 @@ class World:
                                for f in plan(listing, txid) or ()))
             if key in self.good and key[1]:
                 continue
-            rc, text = self.restore(PEER, root, txid)
+            rc, text = self.restore(root, txid, binary=PEER)
             check(rc == 0, 'TXID %x in %s by Litestream: status %d: %s',
                   txid, root, rc, text)
             m = self.w.find(self.out, self.exactly)
@@ -413,7 +347,7 @@ class World:
             if now == seen:
                 time.sleep(.02)
                 continue
-            check(daemon.p.poll() is None, 'replicate ended: %s', daemon.log)
+            daemon.must_run()
             seen = now
             copy = self.freeze(daemon)
             with self.w.mutex:		# all commits so far are recorded
@@ -427,28 +361,20 @@ def levels_of(root):
 
 
 def same_as_source(world, exactly=True):
-    rc, text = world.restore(LITESTREAM, world.root)
+    rc, text = world.restore(world.root)
     check(rc == 0, 'restore: status %d: %s', rc, text)
     if not exactly:
         n = world.w.find(world.out, False)
         return n == world.w.n
-    with open(world.out, 'rb') as f:
-        return f.read() == world.w.image()
-
-
-def verify(world, root=None):
-    rc, text = run(LITESTREAM, 'verify', 'file://' + (root or world.root))
-    check(rc == 0, 'verify: status %d:\n%s', rc, text)
+    return bytes_of(world.out) == image(world.w.c)
 
 
 # Modes
 
 def compact(a, d):
-    sync = '        sync-interval: 200ms\n' if a.quick else \
-        '        sync-interval: 250ms\n'
-    peer_s = 4 if a.quick else min(30, a.seconds // 5)
-    w = World(os.path.join(d, 'ours'), a.seed, extra=sync.replace(
-        '        ', '      ', 1))
+    sync = '      sync-interval: %dms\n' % (200 if a.quick else 250)
+    peer_s = 4 if a.quick else max(5, min(30, a.seconds // 5))
+    w = World(os.path.join(d, 'ours'), a.seed, extra=sync)
     log = w.log
     w.w.go()
     p = Daemon(LITESTREAM, w.config, log)
@@ -457,23 +383,22 @@ def compact(a, d):
     p.term()
     w.all_restore(w.root)
     check(same_as_source(w), 'newest state is not the source')
-    verify(w)
+    verify(w.root)
     lines = text_of(log)
     check('level=ERROR' not in lines, 'errors in %s', log)
-    print('ours: %d passes, %d points restored by us, %d by Litestream, '
-          '%d commits, %s' % (w.passes, w.points, w.peer_runs, w.w.n,
-                              levels_of(w.root)))
-    sys.stdout.flush()
-    go_on(w, peer_s, 'Litestream after us', PEER)
-    go_on(w, peer_s, 'we after Litestream', LITESTREAM)
+    said = ['ours: %d passes, %d points restored by us, %d by Litestream, '
+            '%d commits, %s' % (w.passes, w.points, w.peer_runs, w.w.n,
+                                levels_of(w.root))]
+    said += [go_on(w, peer_s, 'Litestream after us', PEER),
+             go_on(w, peer_s, 'we after Litestream', LITESTREAM)]
     w.w.c.close()
     # The reverse: what it began.
-    w = World(os.path.join(d, 'peer'), a.seed + 1, extra=sync.replace(
-        '        ', '      ', 1))
-    go_on(w, peer_s, 'Litestream first', PEER)
-    go_on(w, peer_s, 'we continue', LITESTREAM)
-    go_on(w, peer_s, 'Litestream continues', PEER)
+    w = World(os.path.join(d, 'peer'), a.seed + 1, extra=sync)
+    said += [go_on(w, peer_s, 'Litestream first', PEER),
+             go_on(w, peer_s, 'we continue', LITESTREAM),
+             go_on(w, peer_s, 'Litestream continues', PEER)]
     w.w.c.close()
+    return '; '.join(said)
 
 
 def go_on(w, seconds, title, binary):
@@ -491,12 +416,10 @@ def go_on(w, seconds, title, binary):
         time.sleep(1.5 if binary == PEER else 0)
     finally:
         if binary == PEER:
-            p.p.send_signal(signal.SIGTERM)
-            p.p.wait(60)
-            Daemon.running.discard(p)
+            p.stop()
     if binary != PEER:
         p.term()
-        verify(w)
+        verify(w.root)
         check(same_as_source(w, False), '%s: not the source', title)
     w.all_restore(w.root)
     after = max(f.max for f in files(w.root))
@@ -509,11 +432,10 @@ def go_on(w, seconds, title, binary):
     errors = [s for s in lines.splitlines() if 'level=ERROR' in s and
               'context canceled' not in s]
     check(not errors, '%s: %s', title, '\n'.join(errors[:5]))
-    print('%s: TXID %x to %x, %d looks, %d points by us, %d by Litestream, '
-          '%d without a base, %s'
-          % (title, before, after, w.passes, w.points, w.peer_runs,
-             len(w.orphans), levels_of(w.root)))
-    sys.stdout.flush()
+    return '%s: TXID %x to %x, %d looks, %d points by us, %d by ' \
+        'Litestream, %d without a base' % (
+            title, before, after, w.passes, w.points, w.peer_runs,
+            len(w.orphans))
 
 
 def wait_for_work(root, seconds, r):
@@ -538,31 +460,31 @@ def wait_for_work(root, seconds, r):
 
 
 def kill(a, d):
+    end_at = time.monotonic() + a.seconds
     w = World(os.path.join(d, 'kill'), a.seed, pause=.004)
     r = random.Random(a.seed)
     hit = collections.Counter()
     newest = 0
     w.w.go()
     for i in range(a.kills):
+        if a.seconds and time.monotonic() > end_at:
+            break
+        hit['kills'] += 1
         p = Daemon(LITESTREAM, w.config, w.log)
         if r.random() < .6:
             hit['aimed'] += wait_for_work(w.root, 1.5, r)
         else:
             time.sleep(r.choice((.05, .3, 1.5)) * r.random())
-        check(p.p.poll() is None, 'kill %d: it ended by itself', i)
+        p.must_run()
         p.kill()
         w.w.halt()
-        left = [x for level in range(10) for x in
-                (os.listdir(os.path.join(w.root, 'ltx', str(level)))
-                 if os.path.isdir(os.path.join(w.root, 'ltx', str(level)))
-                 else ()) if x.endswith('.tmp')]
-        hit['tmp left'] += bool(left)
+        hit['tmp left'] += bool(leftovers(w.root))
         if not files(w.root):
             hit['nothing yet'] += 1
             w.w.go()
             continue
-        verify(w)
-        rc, text = w.restore(LITESTREAM, w.root)
+        verify(w.root)
+        rc, text = w.restore(w.root)
         check(rc == 0, 'kill %d: restore: status %d: %s', i, rc, text)
         n = w.w.find(w.out)
         check(n is not None, 'kill %d: no state that was', i)
@@ -571,12 +493,11 @@ def kill(a, d):
         if i % 10 == 9:
             w.all_restore(w.root, False)
         if r.random() < .5:
-            rc, text = run(LITESTREAM, 'replicate', '-once', '-config',
-                           w.config, *(['-enforce-retention']
-                                       if r.random() < .5 else []))
+            rc, text = run('replicate', '-once', '-config', w.config, *(
+                ['-enforce-retention'] if r.random() < .5 else []))
             check(rc == 0, 'kill %d: -once: status %d: %s', i, rc, text)
             check(same_as_source(w), 'kill %d: restored is not the source', i)
-            verify(w)
+            verify(w.root)
             hit['-once'] += 1
         else:
             p = Daemon(LITESTREAM, w.config, w.log)
@@ -586,7 +507,7 @@ def kill(a, d):
                       'kill %d: not the source after %d s', i, WAIT_S)
                 time.sleep(.01)
             p.kill()
-            verify(w)
+            verify(w.root)
             check(same_as_source(w), 'kill %d: no more the source', i)
             hit['daemon'] += 1
         newest = w.w.n
@@ -597,8 +518,9 @@ def kill(a, d):
     check('level=ERROR' not in text_of(w.log), 'errors in %s', w.log)
     check(max(f.max for f in files(w.root)) > 0 and
           any(f.level == 9 for f in files(w.root)), 'no level was made')
-    print('%d kills, each whole and the source: %s; %d commits, %s' % (
-        a.kills, dict(hit), w.w.n, levels_of(w.root)))
+    return 'each whole and the source: %s; %d commits, %s' % (
+        ', '.join('%s %d' % x for x in hit.items()), w.w.n,
+        levels_of(w.root))
 
 
 class History:
@@ -666,7 +588,7 @@ def stamp(ms):
 
 def ask(w, ms):
     """The commit that was the state at that time, and what is said."""
-    rc, text = w.restore(LITESTREAM, w.root, None, '-timestamp', stamp(ms))
+    rc, text = w.restore(w.root, None, '-timestamp', stamp(ms))
     return (w.w.find(w.out) if rc == 0 else None), rc, text
 
 
@@ -681,26 +603,25 @@ def at(w, t):
 
 def clock(a, d):
     jumps = [DAY_MS, -DAY_MS, 10 * YEAR_MS, -10 * YEAR_MS]
-    if a.quick:
-        jumps = random.Random(a.seed).sample(jumps, 1)
-    for ms in jumps:
-        for how in ('daemon',) if a.quick else ('daemon', 'restarted'):
-            one_jump(a, os.path.join(d, '%d%s' % (ms, how)), ms, how)
+    cases = [(ms, how) for ms in jumps for how in ('daemon', 'restarted')]
+    if a.quick or a.seconds:
+        random.Random(a.seed).shuffle(cases)
+    end, said = time.monotonic() + a.seconds, []
+    for ms, how in cases:
+        said.append(one_jump(a, os.path.join(d, '%d%s' % (ms, how)), ms, how))
+        if a.quick or a.seconds and time.monotonic() > end:
+            break
+    return '; '.join(said)
 
 
 def one_jump(a, d, ms, how):
     w = World(d, a.seed)
     keep = 4 if a.quick else 16
-    text = text_of(w.config)
     if a.quick:
-        text = text.replace('interval: 8s', 'interval: 2s').replace(
-            'retention: 16s', 'retention: 4s').replace(
-            'l0-retention: 2s', 'l0-retention: 1s')
-        with open(w.config, 'w') as f:
-            f.write(text)
+        write_config(w.config, w.db, w.root, snapshot=(2, 4), l0=1)
     c = Clock(os.path.join(d, 'clock'))
     env = dict(os.environ, CLOCK_FILE=c.path,
-               LD_PRELOAD=build_shim(d))
+               LD_PRELOAD=build(d, 'clock_shim'))
     steps = (1.5, 1.2, 2.2) if a.quick else (24, 6, 24)
     w.w.go()
     p = Daemon(LITESTREAM, w.config, w.log, env)
@@ -718,7 +639,7 @@ def one_jump(a, d, ms, how):
             time.sleep(s)
             t1 = time.time()
             spans.append((t0, t1))
-            check(p.p.poll() is None, 'replicate ended: %s', w.log)
+            p.must_run()
             # Right answers for the times at which the clock was right.
             for q in (.2, .5, .9):
                 for x0, x1 in spans[0::2]:
@@ -735,16 +656,15 @@ def one_jump(a, d, ms, how):
     check(n == w.w.n, 'a time after all: commit %s of %d, status %d: %s', n,
           w.w.n, rc, text)
     w.all_restore(w.root, False)
-    verify(w)
+    verify(w.root)
     lines = text_of(w.log)
     said = lines.count('clock was set')
     check(said >= 2, 'the clock was set twice, and it was said %d times',
           said)
     if not a.quick:
         check(h.deleted > 0, 'nothing was ever deleted')
-    print('%+.1f days, %s: nothing early in %d looks, %d files went, %d '
-          'answers right, %s' % (ms / DAY_MS, how, h.looks, h.deleted,
-                                 len(answers), levels_of(w.root)))
+    return '%+.1f days, %s: nothing early in %d looks, %d files went, %d ' \
+        'answers right' % (ms / DAY_MS, how, h.looks, h.deleted, len(answers))
 
 
 def answer(w, t):
@@ -760,12 +680,7 @@ def answer(w, t):
 def restores(a, d):
     """While retention deletes: a database large enough for that."""
     w = World(os.path.join(d, 'restores'), a.seed)
-    with open(w.config, 'w') as f:
-        f.write('dbs:\n  - path: %s\n    replica:\n      path: %s\n'
-                'levels:\n  - interval: 1s\n  - interval: 2s\n'
-                'snapshot:\n  interval: 1s\n  retention: 1s\n'
-                'l0-retention: 1s\nl0-retention-check-interval: 1s\n'
-                % (w.db, w.root))
+    write_config(w.config, w.db, w.root, '12', (1, 1), 1)
     w.w.c.execute('CREATE TABLE big(b)')
     w.w.c.execute('WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 '
                   'FROM c WHERE x<%d) INSERT INTO big SELECT randomblob(900)'
@@ -790,10 +705,7 @@ def restores(a, d):
             if rnd.random() < .5:	# the oldest: about to go
                 x = sorted({f.max for f in listing})
                 args = ['-txid', '%016x' % rnd.choice(x[-3:] + x[:1])]
-            for s in ('', '-wal', '-shm'):
-                if os.path.exists(out + s):
-                    os.unlink(out + s)
-            rc, text = run(binary, 'restore', *args, '-o', out, w.url)
+            rc, text = harness.restore(w.root, out, *args, binary=binary)
             kind = 'newest' if not args else 'txid'
             if rc != 0:
                 # Gone before the restore looked: it says so, cleanly.
@@ -823,13 +735,13 @@ def restores(a, d):
         t.join()
     w.w.halt()
     p.term()
-    verify(w)
-    for k, n in sorted(tally.items()):
-        print(*k, n)
+    verify(w.root)
     for x in failed[:6]:
         print('failed:', *x)
     check(not [x for x in failed if x[0] == 'ours'], 'ours failed')
     check(not failed, "Litestream's failed")
+    return ', '.join('%s %d' % (' '.join(k), n)
+                     for k, n in sorted(tally.items()))
 
 
 # Large
@@ -879,13 +791,7 @@ def big(a, d):
     db, root = os.path.join(d, 'big.db'), os.path.join(d, 'replica')
     url, out = 'file://' + root, os.path.join(d, 'out.db')
     config = os.path.join(d, 'yml')
-    write_config(config, db, root)
-    text = text_of(config)
-    for x, y in (('1s\n', '1h\n'), ('2s', '2h'), ('4s', '4h'), ('8s', '24h'),
-                 ('16s', '24h')):
-        text = text.replace('interval: ' + x, 'interval: ' + y)
-    with open(config, 'w') as f:
-        f.write(text.replace('l0-retention: 2s', 'l0-retention: 0s'))
+    write_config(config, db, root, (3600, 7200, 14400), (86400, 86400), 0)
     c = sqlite3.connect(db, isolation_level=None)
     c.execute('PRAGMA page_size=4096')
     c.execute('PRAGMA journal_mode=WAL')
@@ -984,7 +890,7 @@ def big(a, d):
     def followed():
         return text_of(out + '-txid').strip() >= '%016x' % max(
             f.max for f in files(root))
-    check(run(LITESTREAM, 'replicate', '-once', db, url)[0] == 0, '-once')
+    check(run('replicate', '-once', db, url)[0] == 0, '-once')
     step('restore -f, again', 'restore', '-f', '-o', out, url,
          until=followed)
     step('ltx', 'ltx', url)
@@ -994,8 +900,7 @@ def big(a, d):
     step('verify -db', 'verify', '-db', db, url)
     env = dict(os.environ, TMPDIR=d)
     step('verify -full', 'verify', '-full', url, env=env)
-    if 'prune' in run(LITESTREAM, 'help')[1]:
-        step('prune -dry-run', 'prune', '-dry-run', url)
+    step('prune -dry-run', 'prune', '-dry-run', url)
     shutil.rmtree(os.path.join(d, '.big.db-litestream'))
     step('replicate, meta directory lost', 'replicate', '-once', db, url)
     end = time.monotonic() + 3
@@ -1005,45 +910,32 @@ def big(a, d):
         return time.monotonic() > end
     step('replicate, under load', 'replicate', db, url, until=busy)
     worst = max(memory, key=memory.get)
-    print('most memory: %s, %.1f MB; restore against copy + fsync: %.2f' % (
-        worst, memory[worst] / 1024, best))
     check(memory[worst] <= 16 * 1024, 'more than 16 MB: %s', worst)
     check(best <= 1.5, 'restore takes %.2f of copy + fsync', best)
+    return 'most memory: %s, %.1f MB; restore against copy + fsync: %.2f' % (
+        worst, memory[worst] / 1024, best)
+
+
+MODES = {'compact': compact, 'kill': kill, 'clock': clock,
+         'restores': restores, 'big': big}
+
+
+def play(a, directory):
+    a.seconds = a.seconds or {'compact': (5, 300), 'restores': (1.5, 60)}.get(
+        a.mode, (0, 0))[not a.quick]
+    a.kills = a.kills or (6 if a.quick else 1 << 30 if a.seconds else 500)
+    a.megabytes = a.megabytes or (16 if a.quick else 1024)
+    return MODES[a.mode](a, directory)
 
 
 def main():
-    p = argparse.ArgumentParser()
-    modes = {'compact': compact, 'kill': kill, 'clock': clock,
-             'restores': restores, 'big': big}
-    p.add_argument('mode', choices=modes)
-    p.add_argument('-quick', action='store_true')
+    p = harness.parser(__doc__)
+    p.add_argument('mode', choices=MODES)
     p.add_argument('-seconds', type=float)
     p.add_argument('-kills', type=int)
     p.add_argument('-megabytes', type=int)
-    p.add_argument('-seed', type=int, default=random.randrange(1 << 31))
-    p.add_argument('-keep', action='store_true')
     a = p.parse_args()
-    a.seconds = a.seconds or {'compact': (5, 300), 'restores': (1.5, 60)}.get(
-        a.mode, (0, 0))[not a.quick]
-    a.kills = a.kills or (6 if a.quick else 500)
-    a.megabytes = a.megabytes or (16 if a.quick else 1024)
-    print('seed %d' % a.seed)
-    sys.stdout.flush()
-    d = tempfile.mkdtemp(prefix='litestream-levels.')
-    try:
-        modes[a.mode](a, d)
-    except Failure as e:
-        print('FAILED: %s' % e)
-        if a.keep:
-            print('kept: %s' % d)
-        else:
-            shutil.rmtree(d, ignore_errors=True)
-        return 1
-    finally:
-        for x in list(Daemon.running):
-            x.kill()
-    shutil.rmtree(d, ignore_errors=True)
-    return 0
+    return harness.main(a, play, 'levels_soak ' + a.mode)
 
 
 if __name__ == '__main__':

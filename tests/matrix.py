@@ -7,29 +7,26 @@ application goes on with commits and checkpoints; the replicator comes back.
 Then the newest state must be the database byte for byte, and every TXID a
 state that the database had after some commit.
 
-    matrix.py [-quick] [-seed N] [-case N] [-only WORD,...] [-keep]
+    matrix.py [-quick] [-seconds N] [-seed N] [-case N] [-only WORD,...]
+        [-keep]
 
-All cases, or with -quick as many of a shuffled list as ten seconds allow.
-LITESTREAM names the binary.  Exit status 1 if any case fails.
+All cases, or with -quick as many of a shuffled list as eight seconds allow,
+or as these do.
 """
-import argparse
-import hashlib
 import itertools
-import json
 import os
 import random
 import shutil
-import signal
 import sqlite3
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-LITESTREAM = os.environ.get('LITESTREAM',
-                            os.path.join(HERE, '..', 'litestream'))
+sys.dont_write_bytecode = True
+import harness
+from harness import (Failure, Process, bytes_of, check, digest, image, points,
+                     restored, run)
+
 WAIT_S = 15
 QUICK_S = 8
 WORKERS = 3
@@ -44,77 +41,6 @@ CLOSES = ('open', 'close')
 CASES = list(itertools.product(MODES, BEFORE, CHECKPOINTS, AFTER, STOPS,
                                CLOSES))
 PAGE_SIZES = (512, 1024, 4096)
-
-
-class Failure(Exception):
-    pass
-
-
-def digest(data):
-    return hashlib.sha256(data).hexdigest()
-
-
-def image(connection):
-    """What the database is at its last commit, as SQLite reads it."""
-    return bytes(connection.serialize())
-
-
-def run(*args):
-    """The exit status and all output of litestream with these arguments."""
-    p = subprocess.run([LITESTREAM, *args], stdin=subprocess.DEVNULL,
-                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    return p.returncode, p.stdout.decode(errors='replace')
-
-
-def restore(directory, out, *flags):
-    """The restored bytes, or None and why not."""
-    if os.path.exists(out):
-        os.unlink(out)
-    rc, text = run('restore', *flags, '-o', out, 'file://' + directory)
-    if rc != 0:
-        return None, 'restore: status %d: %s' % (rc, text.strip())
-    with open(out, 'rb') as f:
-        return f.read(), ''
-
-
-def restore_points(directory):
-    """Every TXID that a file of any level ends in, in order."""
-    p = subprocess.run([LITESTREAM, 'ltx', '-level', 'all', '-json',
-                        'file://' + directory], stdin=subprocess.DEVNULL,
-                       stdout=subprocess.PIPE)
-    if p.returncode != 0:
-        raise Failure('ltx: status %d' % p.returncode)
-    return sorted({f['max_txid'] for f in json.loads(p.stdout)})
-
-
-class Replicator:
-    """A replicate that runs until it is killed or stopped."""
-
-    def __init__(self, db, directory, log):
-        with open(log, 'ab') as f:
-            self.p = subprocess.Popen(
-                [LITESTREAM, 'replicate', db, 'file://' + directory],
-                stdin=subprocess.DEVNULL, stdout=f, stderr=f)
-
-    def alive(self):
-        return self.p.poll() is None
-
-    def signal(self, number):
-        if self.alive():
-            self.p.send_signal(number)
-
-    def kill(self):
-        self.signal(signal.SIGKILL)
-        self.p.wait()
-
-    def stop(self):
-        """The exit status of a clean stop."""
-        self.signal(signal.SIGTERM)
-        try:
-            return self.p.wait(60)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            return 'none: still there a minute after SIGTERM'
 
 
 class Case:
@@ -180,8 +106,7 @@ class Case:
     def frames(self):
         """Frames of the WAL's present generation."""
         try:
-            with open(self.db + '-wal', 'rb') as f:
-                wal = f.read()
+            wal = bytes_of(self.db + '-wal')
         except FileNotFoundError:
             return 0
         size = 24 + self.page_size
@@ -192,8 +117,11 @@ class Case:
         return n
 
     def is_replicated(self):
-        out, why = restore(self.replica, os.path.join(self.dir, 'r.db'))
-        return '' if out == self.last else why or self.difference(out)
+        try:
+            out = restored(self.replica, os.path.join(self.dir, 'r.db'))
+        except Failure as e:
+            return str(e)
+        return '' if out == self.last else self.difference(out)
 
     def difference(self, out):
         n = self.page_size
@@ -208,30 +136,27 @@ class Case:
             why = self.is_replicated()
             if not why:
                 return
-            if not self.replicator.alive():
-                raise Failure('%s: replicate ended: status %s' %
-                              (when, self.replicator.p.returncode))
-            if time.monotonic() > end:
-                raise Failure('%s: %s' % (when, why))
+            check(self.replicator.status() is None, '%s: replicate ended: '
+                  'status %s', when, self.replicator.status())
+            check(time.monotonic() < end, '%s: %s', when, why)
             time.sleep(0.01)
 
     def start(self):
-        self.replicator = Replicator(self.db, self.replica,
-                                     os.path.join(self.dir, 'log'))
+        self.replicator = Process(
+            'replicate', self.db, 'file://' + self.replica,
+            log=os.path.join(self.dir, 'log'))
 
     def once(self, when):
         rc, text = run('replicate', '-once', self.db,
                        'file://' + self.replica)
         with open(os.path.join(self.dir, 'log'), 'a') as f:
             f.write(text)
-        if rc != 0:
-            raise Failure('%s: -once: status %d: %s' %
-                          (when, rc, text.strip().split('\n')[-1]))
+        check(rc == 0, '%s: -once: status %d: %s', when, rc,
+              text.strip().split('\n')[-1])
 
     def must_be_replicated(self, when):
         why = self.is_replicated()
-        if why:
-            raise Failure('%s: %s' % (when, why))
+        check(not why, '%s: %s', when, why)
 
     def first_run(self, how):
         """Replicated up to a WAL generation of some frames."""
@@ -250,8 +175,7 @@ class Case:
             self.replicator.kill()
         else:
             rc = self.replicator.stop()
-            if rc != 0:
-                raise Failure('first stop: status %s' % rc)
+            check(rc == 0, 'first stop: status %s', rc)
 
     def interrupt(self, mode, before, checkpoints, after, known):
         for _ in range({'before-0': 0, 'before-1': 1, 'before-many': 7}
@@ -283,18 +207,15 @@ class Case:
         self.wait('a commit after that')
         self.commit()
         rc = self.replicator.stop()
-        if rc != 0:
-            raise Failure('last stop: status %s' % rc)
+        check(rc == 0, 'last stop: status %s', rc)
         self.must_be_replicated('last stop')
 
     def check_points(self):
         out = os.path.join(self.dir, 'p.db')
-        for txid in restore_points(self.replica):
-            data, why = restore(self.replica, out, '-txid', txid)
-            if data is None:
-                raise Failure('TXID %s: %s' % (txid, why))
-            if digest(data) not in self.committed:
-                raise Failure('TXID %s is no state that ever was' % txid)
+        for txid in points(self.replica):
+            data = restored(self.replica, out, '-txid', txid)
+            check(digest(data) in self.committed,
+                  'TXID %s is no state that ever was', txid)
 
     def play(self):
         mode, before, checkpoints, after, how, close = self.what
@@ -319,12 +240,12 @@ class Matrix:
         self.args, self.base = args, base
         self.todo = list(reversed(numbers))
         self.lock = threading.Lock()
-        self.end = time.monotonic() + QUICK_S
+        self.end = args.seconds and time.monotonic() + args.seconds
         self.ran = self.failed = 0
 
     def next(self):
         with self.lock:
-            late = self.args.quick and time.monotonic() > self.end
+            late = self.end and time.monotonic() > self.end
             if late or not self.todo:
                 return None
             self.ran += 1
@@ -339,11 +260,10 @@ class Matrix:
         except (Failure, sqlite3.Error, OSError) as e:
             with self.lock:
                 self.failed += 1
-                print('FAILED: %s, pages of %d: %s\n    again: %s %s -seed %d'
-                      ' -case %d -keep' % (
+                print('FAILED: %s, pages of %d: %s\n    replay: python3 %s '
+                      '-seed %d -case %d -keep' % (
                           ' '.join(map(str, case.what)), case.page_size, e,
-                          sys.executable, os.path.abspath(__file__),
-                          self.args.seed, number), flush=True)
+                          sys.argv[0], self.args.seed, number), flush=True)
                 if self.args.keep:
                     return
         shutil.rmtree(directory, ignore_errors=True)
@@ -360,32 +280,28 @@ class Matrix:
             t.join()
 
 
-def main():
-    p = argparse.ArgumentParser(prefix_chars='-')
-    p.add_argument('-quick', action='store_true')
-    p.add_argument('-seed', type=int,
-                   default=int.from_bytes(os.urandom(3), 'big'))
-    p.add_argument('-case', type=int)
-    p.add_argument('-only', default='')
-    p.add_argument('-keep', action='store_true')
-    args = p.parse_args()
+def play(args, directory):
     numbers = [i for i, c in enumerate(CASES)
                if set(filter(None, args.only.split(','))) <= set(map(str, c))]
+    if args.quick:
+        args.seconds = args.seconds or QUICK_S
     if args.case is not None:
         numbers = [args.case]
-    elif args.quick:
+    elif args.seconds:
         random.Random(args.seed).shuffle(numbers)
-    base = tempfile.mkdtemp(prefix='matrix.')
-    start = time.monotonic()
-    m = Matrix(args, numbers, base)
+    m = Matrix(args, numbers, directory)
     m.play()
-    print('matrix: seed %d: %d of %d cases in %.0f s, %d failed' % (
-        args.seed, m.ran, len(CASES), time.monotonic() - start, m.failed))
-    if args.keep and m.failed:
-        print('evidence: ' + base)
-    else:
-        shutil.rmtree(base, ignore_errors=True)
-    return 1 if m.failed or not m.ran else 0
+    counts = '%d of %d cases, %d failed' % (m.ran, len(CASES), m.failed)
+    check(m.ran and not m.failed, '%s', counts)
+    return counts
+
+
+def main():
+    p = harness.parser(__doc__)
+    p.add_argument('-seconds', type=float)
+    p.add_argument('-case', type=int)
+    p.add_argument('-only', default='')
+    return harness.main(p.parse_args(), play)
 
 
 if __name__ == '__main__':

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: ISC
 """A month in some minutes, on a clock that clock_shim.c moves.
 
-    month.py [-days N] [-seed N] [-quick] [-keep]
+    month.py [-days N] [-seconds N] [-seed N] [-quick] [-keep]
 
 Passes of -once -enforce-retention minutes to hours apart, and phases of the
 daemon on a fast clock, with the default levels, a snapshot each 24 h and 24 h
@@ -20,25 +20,22 @@ model  Its rules (FORMAT 4), on the level 0 files that were written: at each
        so a second figure adds, where the model has no snapshot as old as the
        window, the last one that it deleted.
 """
-import argparse
 import os
 import random
-import re
-import shutil
 import struct
-import subprocess
 import sys
-import tempfile
 import time
 
 sys.dont_write_bytecode = True
+import harness
 import levels_soak as soak
-from levels_soak import Clock, Daemon, Failure, LITESTREAM, check, files, \
-    run, stamp
+from harness import (LITESTREAM, build, bytes_of, check, run, text_of, verify)
+from levels_soak import Clock, Daemon, files, stamp
 
 S, M, H = 1000, 60000, 3600000
 DAY = 24 * H
 INTERVALS = {1: 30 * S, 2: 5 * M, 3: H, 9: DAY}
+FEW_DAYS = 2.6		# at least, as quickly as that may go
 SLACK = 20 * S		# from a commit to its file, on the fast clock
 
 
@@ -58,8 +55,7 @@ def uvarint_size(n):
 
 def read_ltx(path):
     """(commit, stamp, {page number: bytes}) of a file."""
-    with open(path, 'rb') as f:
-        data = f.read()
+    data = bytes_of(path)
     commit, = struct.unpack_from('>I', data, 12)
     when, = struct.unpack_from('>q', data, 32)
     size, = struct.unpack_from('>Q', data, len(data) - 24)
@@ -171,7 +167,7 @@ class Month:
         self.clock.forward((-self.clock.wall()) % DAY + 7 * H + 13 * M)
         self.start = self.clock.wall()
         self.env = dict(os.environ, CLOCK_FILE=self.clock.path,
-                        LD_PRELOAD=soak.build_shim(d))
+                        LD_PRELOAD=build(d, 'clock_shim'))
         self.model = Model()
         self.seen = 0
         self.passes = []		# (stamp, commit number) of each -once
@@ -204,8 +200,8 @@ class Month:
     def one_pass(self):
         for _ in range(self.r.choice((1, 1, 3, 8))):
             self.w.w.step()
-        rc, text = run(LITESTREAM, 'replicate', '-once', '-enforce-retention',
-                       '-config', self.w.config, env=self.env)
+        rc, text = run('replicate', '-once', '-enforce-retention', '-config',
+                       self.w.config, env=self.env)
         check(rc == 0, '-once: status %d: %s', rc, text)
         self.log(text)
         when = self.collect()
@@ -236,7 +232,7 @@ class Month:
         self.clock.faster(1)
         p.term()
         self.collect()
-        self.log(soak.text_of(log))
+        self.log(text_of(log))
         os.unlink(log)
         self.daemons.append((t0, self.clock.wall()))
 
@@ -272,8 +268,7 @@ class Month:
     def instant(self, t):
         if t < self.passes[0][0]:
             return
-        rc, text = self.w.restore(LITESTREAM, self.w.root, None,
-                                  '-timestamp', stamp(t))
+        rc, text = self.w.restore(self.w.root, None, '-timestamp', stamp(t))
         check(rc == 0, '%s, %.1f h before now: status %d: %s', stamp(t),
               (self.clock.wall() - t) / H, rc, text)
         n = self.w.w.find(self.w.out)
@@ -314,7 +309,10 @@ class Month:
         a = self.a
         end = self.start + int(a.days * DAY)
         day, phase = self.clock.wall() // DAY, self.start + DAY
-        while self.clock.wall() < end:
+        until = time.monotonic() + a.seconds
+        while self.clock.wall() < end and (
+                time.monotonic() < until or
+                self.clock.wall() < self.start + FEW_DAYS * DAY):
             ms = self.step() * (5 if a.quick else 1)
             self.clock.forward(ms + self.r.randrange(7000))
             self.one_pass()
@@ -324,9 +322,7 @@ class Month:
             if now // DAY != day:
                 day = now // DAY
                 self.look(not a.quick)
-                rc, text = run(LITESTREAM, 'verify',
-                               'file://' + self.w.root)
-                check(rc == 0, 'verify: status %d: %s', rc, text)
+                verify(self.w.root)
             elif midnight or self.r.random() < .06:
                 self.look(False)
             if now >= phase:
@@ -337,16 +333,11 @@ class Month:
                 self.one_pass()
                 self.look(False)
         self.look(True)
-        rc, text = run(LITESTREAM, 'verify', 'file://' + self.w.root)
-        check(rc == 0, 'verify: status %d: %s', rc, text)
+        verify(self.w.root)
         check(soak.same_as_source(self.w), 'newest state is not the source')
-        self.report()
+        return self.report()
 
     def report(self):
-        print('%d days, %d passes, %d daemon phases, %d TXIDs, %d commits, '
-              '%d instants restored, %d times the very start' % (
-                  self.a.days, len(self.passes), len(self.daemons), self.seen,
-                  self.w.w.n, self.instants, self.starts))
         print(soak.levels_of(self.w.root))
         r = self.ratios
         check(r, 'nothing measured')
@@ -374,33 +365,20 @@ class Month:
         print('as many of its links are one file, it takes %.3f of its bytes' %
               (sum(self.once) / len(self.once)))
         check(mean[0] <= 1.2 and mean[1] <= 1.2, 'more than 1.2')
+        return '%d days, %d passes, %d daemon phases, %d TXIDs, %d ' \
+            'commits, %d instants restored, %d times the very start' % (
+                (self.clock.wall() - self.start) // DAY, len(self.passes),
+                len(self.daemons), self.seen, self.w.w.n, self.instants,
+                self.starts)
 
 
 def main():
-    p = argparse.ArgumentParser()
+    p = harness.parser(__doc__)
     p.add_argument('-days', type=float)
-    p.add_argument('-seed', type=int, default=random.randrange(1 << 31))
-    p.add_argument('-quick', action='store_true')
-    p.add_argument('-keep', action='store_true')
+    p.add_argument('-seconds', type=float, default=1e9)
     a = p.parse_args()
-    a.days = a.days or (2.6 if a.quick else 30)
-    print('seed %d' % a.seed)
-    sys.stdout.flush()
-    d = tempfile.mkdtemp(prefix='litestream-month.')
-    rc = 0
-    try:
-        Month(a, d).run()
-    except Failure as e:
-        print('FAILED: %s' % e)
-        rc = 1
-    finally:
-        for x in list(Daemon.running):
-            x.kill()
-    if rc and a.keep:
-        print('kept: %s' % d)
-    else:
-        shutil.rmtree(d, ignore_errors=True)
-    return rc
+    a.days = a.days or (FEW_DAYS if a.quick else 30)
+    return harness.main(a, lambda a, d: Month(a, d).run())
 
 
 if __name__ == '__main__':

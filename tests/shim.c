@@ -2,7 +2,7 @@
 /*
  * Preloaded into a program under test: counts the calls that change files
  * below one directory, notes them in a journal, and lets one of them, or all
- * from one on, fail.  crash.py and fault.py read and drive it, by environment:
+ * from one on, fail.  The harnesses read and drive it, by environment:
  *
  *	SHIM_ROOT	the directory; nothing outside is looked at
  *	SHIM_SKIP	path prefixes, colon-separated, of what is noted but
@@ -16,8 +16,9 @@
  *	SHIM_ALLOC	K:MODE: the Kth allocation of the program fails
  *	SHIM_COUNT	file to write the numbers of calls, reads and
  *			allocations to
- *	SHIM_CLOCK	seconds to add to the wall and the boot clock
- *	SHIM_SPEED	how much faster they and all waiting go
+ *	SHIM_KILL	K: the program dies after the Kth call; of every
+ *			second write only half is done
+ *	SHIM_HANG	file: while it exists no call returns
  *
  * An fsync that is made to fail loses the data: a NAME.tmp is emptied.  -shm
  * files, which are mapped, are left alone.
@@ -34,6 +35,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -63,15 +65,13 @@ struct record {
 	int64_t off;
 };
 
-static const char *root, *skip, *clear, *hit, *count_file;
+static const char *root, *skip, *clear, *hit, *count_file, *hang;
 static size_t root_size;
 static unsigned long calls, reads, allocs;
-static unsigned long fail_at, alloc_at;
+static unsigned long fail_at, alloc_at, kill_at;
 static int fail_error, fail_mask;
 static int fail_on, fail_reads, alloc_on;
 static int journal = -1, ready;
-static long clock_add, speed = 1;
-static struct timespec wall0, boot0, mono0;
 static char *fd_path[FDS];
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
@@ -104,18 +104,6 @@ mask_of(int error)
 	}
 }
 
-static void
-begin_clock(void)
-{
-	syscall(SYS_clock_gettime, CLOCK_REALTIME, &wall0);
-	syscall(SYS_clock_gettime, CLOCK_BOOTTIME, &boot0);
-	syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &mono0);
-	if (getenv("SHIM_CLOCK") != NULL)
-		clock_add = atol(getenv("SHIM_CLOCK"));
-	if (getenv("SHIM_SPEED") != NULL)
-		speed = atol(getenv("SHIM_SPEED"));
-}
-
 __attribute__((constructor)) static void
 begin(void)
 {
@@ -128,7 +116,9 @@ begin(void)
 	clear = getenv("SHIM_CLEAR");
 	hit = getenv("SHIM_HIT");
 	count_file = getenv("SHIM_COUNT");
-	begin_clock();
+	hang = getenv("SHIM_HANG");
+	if ((s = getenv("SHIM_KILL")) != NULL)
+		kill_at = strtoul(s, NULL, 10);
 	if ((s = getenv("SHIM_FAIL")) != NULL) {
 		fail_at = strtoul(s, NULL, 10);
 		at = strchr(s, ':');
@@ -272,6 +262,12 @@ note(const struct call *c, int error, size_t data_size)
 		abort();
 }
 
+static int
+is_there(const char *path)
+{
+	return syscall(SYS_faccessat, AT_FDCWD, path, F_OK) == 0;
+}
+
 /* Whether the call now counted is to fail. */
 static int
 is_time(const struct call *c, int is_read, unsigned long k)
@@ -282,7 +278,7 @@ is_time(const struct call *c, int is_read, unsigned long k)
 	    (fail_mask & 1 << c->op) == 0 ||
 	    (fail_on ? k < fail_at : k != fail_at))
 		return 0;
-	if (clear != NULL && syscall(SYS_faccessat, AT_FDCWD, clear, F_OK) == 0)
+	if (clear != NULL && is_there(clear))
 		return 0;
 	if (hit != NULL) {
 		fd = syscall(SYS_openat, AT_FDCWD, hit,
@@ -296,14 +292,19 @@ is_time(const struct call *c, int is_read, unsigned long k)
 static int
 enter(struct call *c)
 {
+	const struct timespec tick = { 0, 10000000 };
 	int saved = errno, fails = 0;
 
+	while (hang != NULL && is_there(hang))
+		syscall(SYS_nanosleep, &tick, NULL);
 	pthread_mutex_lock(&mutex);
 	if (is_counted(c->path)) {
 		c->k = ++calls;
 		fails = is_time(c, 0, c->k);
 	}
 	errno = saved;
+	if (kill_at != 0 && c->k == kill_at && c->k % 2 == 0)
+		return 2;
 	if (!fails)
 		return 0;
 	if (fail_error == 0)
@@ -318,6 +319,8 @@ leave(struct call *c, int failed, size_t data_size)
 	int saved = errno;
 
 	note(c, failed ? saved : 0, data_size);
+	if (kill_at != 0 && c->k == kill_at)
+		kill(getpid(), SIGKILL);
 	pthread_mutex_unlock(&mutex);
 	errno = saved;
 }
@@ -604,58 +607,37 @@ fdatasync(int fd)
 	return do_sync(next, fd);
 }
 
-int
-futimens(int fd, const struct timespec ts[2])
-{
-	static int (*next)(int, const struct timespec *);
-	struct call c = { .op = TIMES, .path = path_of(fd), .fd = fd };
-	int rc = -1;
-
-	NEXT(next, "futimens");
-	if (c.path == NULL)
-		return next(fd, ts);
-	if (enter(&c) != 1)
-		rc = next(fd, ts);
-	leave(&c, rc != 0, 0);
-	return rc;
-}
-
-int
-fchmod(int fd, mode_t mode)
-{
-	static int (*next)(int, mode_t);
-	struct call c = { .op = CHMOD, .path = path_of(fd), .fd = fd };
-	int rc = -1;
-
-	NEXT(next, "fchmod");
-	if (c.path == NULL)
-		return next(fd, mode);
-	if (enter(&c) != 1)
-		rc = next(fd, mode);
-	leave(&c, rc != 0, 0);
-	return rc;
-}
-
-/* Names */
-
-#define TWO_NAMES(name, number) \
+/* What has no content: its parameters, arguments, whether it is ours, which. */
+#define CHANGE(name, params, args, ours, ...) \
 int \
-name(const char *from, const char *to) \
+name params \
 { \
-	static int (*next)(const char *, const char *); \
-	struct call c = { .op = number, .path = from, .path2 = to, .fd = -1 }; \
+	static int (*next) params; \
+	struct call c = { __VA_ARGS__ }; \
 	int rc = -1; \
 \
 	NEXT(next, #name); \
-	if (!is_ours(from) && !is_ours(to)) \
-		return next(from, to); \
+	if (!(ours)) \
+		return next args; \
 	if (enter(&c) != 1) \
-		rc = next(from, to); \
+		rc = next args; \
 	leave(&c, rc != 0, 0); \
 	return rc; \
 }
-TWO_NAMES(rename, RENAME)
-TWO_NAMES(link, LINK)
+CHANGE(futimens, (int fd, const struct timespec ts[2]), (fd, ts),
+    path_of(fd) != NULL, .op = TIMES, .path = path_of(fd), .fd = fd)
+CHANGE(fchmod, (int fd, mode_t mode), (fd, mode),
+    path_of(fd) != NULL, .op = CHMOD, .path = path_of(fd), .fd = fd)
+CHANGE(rename, (const char *from, const char *to), (from, to),
+    is_ours(from) || is_ours(to),
+    .op = RENAME, .path = from, .path2 = to, .fd = -1)
+CHANGE(link, (const char *from, const char *to), (from, to),
+    is_ours(from) || is_ours(to),
+    .op = LINK, .path = from, .path2 = to, .fd = -1)
+CHANGE(unlink, (const char *path), (path),
+    is_ours(path), .op = UNLINK, .path = path, .fd = -1)
+CHANGE(mkdir, (const char *path, mode_t mode), (path, mode),
+    is_ours(path), .op = MKDIR, .path = path, .fd = -1)
 
 #define TWO_NAMES_AT(name, plain, last) \
 int \
@@ -683,22 +665,6 @@ renameat(int a, const char *from, int b, const char *to)
 }
 
 int
-unlink(const char *path)
-{
-	static int (*next)(const char *);
-	struct call c = { .op = UNLINK, .path = path, .fd = -1 };
-	int rc = -1;
-
-	NEXT(next, "unlink");
-	if (!is_ours(path))
-		return next(path);
-	if (enter(&c) != 1)
-		rc = next(path);
-	leave(&c, rc != 0, 0);
-	return rc;
-}
-
-int
 unlinkat(int dir, const char *path, int flags)
 {
 	static int (*next)(int, const char *, int);
@@ -711,22 +677,6 @@ unlinkat(int dir, const char *path, int flags)
 	if (flags != 0)
 		abort();	/* nobody does it: not taught */
 	return unlink(path);
-}
-
-int
-mkdir(const char *path, mode_t mode)
-{
-	static int (*next)(const char *, mode_t);
-	struct call c = { .op = MKDIR, .path = path, .fd = -1 };
-	int rc = -1;
-
-	NEXT(next, "mkdir");
-	if (!is_ours(path))
-		return next(path, mode);
-	if (enter(&c) != 1)
-		rc = next(path, mode);
-	leave(&c, rc != 0, 0);
-	return rc;
 }
 
 /* Memory */
@@ -761,61 +711,4 @@ void *
 realloc(void *p, size_t n)
 {
 	return no_memory() ? NULL : __libc_realloc(p, n);
-}
-
-/* Time */
-
-static void
-fast(struct timespec *ts, const struct timespec *t0)
-{
-	int64_t ns = (int64_t)(ts->tv_sec - t0->tv_sec) * 1000000000 +
-	    (ts->tv_nsec - t0->tv_nsec);
-
-	ns = ns * speed + t0->tv_nsec;
-	ts->tv_sec = t0->tv_sec + clock_add + ns / 1000000000;
-	ts->tv_nsec = ns % 1000000000;
-}
-
-int
-clock_gettime(clockid_t id, struct timespec *ts)
-{
-	int rc = (int)syscall(SYS_clock_gettime, id, ts);
-
-	if (rc == 0 && id == CLOCK_REALTIME)
-		fast(ts, &wall0);
-	else if (rc == 0 && id == CLOCK_BOOTTIME)
-		fast(ts, &boot0);
-	return rc;
-}
-
-int
-nanosleep(const struct timespec *ts, struct timespec *rest)
-{
-	int64_t ns = ((int64_t)ts->tv_sec * 1000000000 + ts->tv_nsec) / speed;
-	struct timespec t = { ns / 1000000000, ns % 1000000000 };
-
-	return (int)syscall(SYS_nanosleep, &t, rest);
-}
-
-int
-pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *m,
-    const struct timespec *until)
-{
-	static int (*next)(pthread_cond_t *, pthread_mutex_t *,
-	    const struct timespec *);
-	struct timespec t;
-	int64_t ns;
-
-	if (next == NULL)
-		*(void **)&next = dlvsym(RTLD_NEXT, "pthread_cond_timedwait",
-		    "GLIBC_2.3.2");
-	NEXT(next, "pthread_cond_timedwait");
-	syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &t);
-	ns = ((int64_t)(until->tv_sec - t.tv_sec) * 1000000000 +
-	    (until->tv_nsec - t.tv_nsec)) / speed + t.tv_nsec;
-	if (ns < 0)
-		ns = 0;
-	t.tv_sec += ns / 1000000000;
-	t.tv_nsec = ns % 1000000000;
-	return next(cond, m, &t);
 }

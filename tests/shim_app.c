@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Preloaded into an application: dies after the commit frame of a transaction
- * is in the WAL and before the wal-index says so.
+ * Preloaded into an application, which then has accidents:
+ *
+ *	GHOST	probability that it dies after the commit frame of a
+ *		transaction is in the WAL and before the wal-index says so
+ *	EIO	probability that a file cannot be made durable
+ *	SEED	of both
  *
  * SQLite writes a frame as its header of 24 bytes and then, right behind it,
- * the page; a header whose second word is not 0 is that of a commit.  GHOST is
- * the probability, GHOST_SEED the seed.
+ * the page; a header whose second word is not 0 is that of a commit.
  */
 #define _GNU_SOURCE
 
 #include <sys/types.h>
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -19,22 +23,24 @@
 #define WAL_HEADER 32
 #define FRAME_HEADER 24
 
+static double ghost, eio;
 static int commit_fd = -1;
 static off64_t commit_page;
 
-static int
-is_time(void)
+static double
+number(const char *name)
 {
-	static double rate = -1;
-	const char *s;
+	const char *s = getenv(name);
 
-	if (rate < 0) {
-		s = getenv("GHOST");
-		rate = s != NULL ? atof(s) : 0;
-		s = getenv("GHOST_SEED");
-		srand48(s != NULL ? atol(s) : 1);
-	}
-	return drand48() < rate;
+	return s != NULL ? atof(s) : 0;
+}
+
+__attribute__((constructor)) static void
+begin(void)
+{
+	ghost = number("GHOST");
+	eio = number("EIO");
+	srand48((long)number("SEED"));
 }
 
 static void
@@ -45,7 +51,7 @@ look(int fd, const unsigned char *p, size_t n, off64_t off)
 		commit_page = off + FRAME_HEADER;
 	} else if (fd == commit_fd && off == commit_page) {
 		commit_fd = -1;
-		if (is_time())
+		if (drand48() < ghost)
 			kill(getpid(), SIGKILL);
 	}
 }
@@ -67,4 +73,29 @@ ssize_t
 pwrite(int fd, const void *p, size_t n, off_t off)
 {
 	return pwrite64(fd, p, n, off);
+}
+
+static int
+sync_by(const char *name, int fd)
+{
+	int (*next)(int);
+
+	if (drand48() < eio) {
+		errno = EIO;
+		return -1;
+	}
+	*(void **)&next = dlsym(RTLD_NEXT, name);
+	return next(fd);
+}
+
+int
+fdatasync(int fd)
+{
+	return sync_by("fdatasync", fd);
+}
+
+int
+fsync(int fd)
+{
+	return sync_by("fsync", fd);
 }
