@@ -434,7 +434,7 @@ held(int fd, const char *path, struct err *e)
 }
 
 /* A lock file of ours, or that was there: then it keeps its mode and owner.
- * Whoever could open it could hold it, so it is only for those who may write. */
+ * Whoever could open it could hold it: so only those who may write can. */
 static int
 open_lock(const char *path, const struct disk_owner *o, struct err *e)
 {

@@ -39,7 +39,7 @@
 #define FLAG_SETTLED 2u
 /*
  * What is read at most, as memory is that of all databases: twice what pages of
- * 512 bytes need, and 8 million pages for one that is in its WAL, or was shrunk.
+ * 512 bytes need, and 8 million pages for one in its WAL, or that was shrunk.
  */
 #define FILE_MAX(db_size) ((db_size) / 32 + ((uint64_t)64 << 20))
 

@@ -343,7 +343,8 @@ test_many(void)
 static void
 test_addresses(void)
 {
-	const char *title = "a page table beyond the addresses is out of memory";
+	const char *title =
+	    "a page table beyond the addresses is out of memory";
 	struct pages p;
 	int status = 0;
 
