@@ -86,6 +86,10 @@ soak: all
 lint:
 	@sh tests/lint.sh
 
+# Lines and branches that the suite runs; about twice the time of check.
+coverage:
+	@JOBS=$(JOBS) MAKE="$(MAKE)" sh tests/coverage.sh
+
 bench: all
 	@sh tests/bench.sh
 
@@ -112,4 +116,5 @@ clean:
 	rm -rf bin tests/bin
 	rm -f litestream litestream-test *.o
 
-.PHONY: all demo check units torture soak lint bench peer install uninstall clean
+.PHONY: all demo check units torture soak lint bench peer install \
+	uninstall clean coverage

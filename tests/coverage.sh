@@ -1,0 +1,23 @@
+#!/bin/sh
+# SPDX-License-Identifier: ISC
+# coverage.sh [TEST...]: which lines and branches the suite, or these tests,
+# run, by gcc and gcov, in a copy of the tree; coverage.py judges.  KEEP=DIR:
+# the copy is made there and left; counts that are there already are added to.
+# Not counted is what runs in processes that die by a signal: SIGKILL above
+# all.  What ends by exec or _exit is (-std=gnu11 lets gcc see fork and exec).
+cd "$(dirname "$0")/.." || exit 1
+[ $# -gt 0 ] || set -- tests
+tree=${KEEP:-$(mktemp -d "${TMPDIR:-/tmp}/litestream.XXXXXX")} || exit 1
+[ -n "${KEEP:-}" ] || trap 'rm -rf "$tree"' EXIT
+trap 'exit 1' HUP INT TERM
+mkdir -p "$tree/tests" && cp -R ./*.[ch] ./*.md Makefile setup.sh man "$tree" &&
+    cp tests/*.* "$tree/tests" || exit 1
+export PEERS="${PEERS:-$PWD/tests/.peer}" CC=gcc
+cd "$tree" || exit 1
+{ gcc -c -o coverage.o tests/coverage.c; "${MAKE:-make}" CC=gcc all units \
+    CPPFLAGS=-D_exit=coverage_exit LDFLAGS=coverage.o \
+    'CFLAGS=-O0 -g --coverage -fprofile-update=atomic -std=gnu11'
+} >make.log 2>&1 || { cat make.log; exit 1; }
+prove -f -o -j"${JOBS:-2}" -e sh "$@"
+tested=$?
+python3 tests/coverage.py "$tree" && exit $tested
