@@ -84,6 +84,10 @@ list_again(struct state *s, bool *changed, struct err *e)
 	store_list_free(&s->l);
 	if (store_list(s->a->root, -1, &s->l, e) != 0)
 		return -1;
+	if (s->l.first_unread.kind != ERR_NONE) {
+		*e = s->l.first_unread;
+		return -1;
+	}
 	*changed = n != s->l.n;
 	r->n = s->l.n;
 	r->file = xcalloc(r->n + 1, sizeof(*r->file));
