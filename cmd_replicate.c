@@ -94,6 +94,15 @@ say_hello(const struct replicate_args *a, bool once)
 		    NULL);
 }
 
+/* Status 3 is for what cannot be restored. */
+static int
+fail(struct err *e)
+{
+	if (e->kind == ERR_ABSENT)
+		e->kind = ERR_SYSTEM;
+	return cmd_fail(e);
+}
+
 static int
 run(const struct flags *f, struct replicate_args *a)
 {
@@ -106,9 +115,7 @@ run(const struct flags *f, struct replicate_args *a)
 	if ((f->once ? replicate_once(a, &e) :
 	    replicate_run(a, &status, &e)) == 0)
 		return status;
-	if (e.kind == ERR_ABSENT)
-		e.kind = ERR_SYSTEM;	/* 3 is for what cannot be restored */
-	return cmd_fail(&e);
+	return fail(&e);
 }
 
 static int
@@ -145,7 +152,7 @@ from_config(const struct flags *f, struct replicate_args *a)
 
 	if (setup_load(&s, f->config[0] != '\0' ? f->config :
 	    config_default_path(), !f->no_expand, &e) != 0)
-		return cmd_fail(&e);
+		return fail(&e);
 	if (f->log_level[0] == '\0' && getenv("LOG_LEVEL") == NULL)
 		log_set_level(s.config->log_level);
 	if (s.config->log_stderr)

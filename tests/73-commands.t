@@ -1,0 +1,178 @@
+#!/bin/sh
+# SPDX-License-Identifier: ISC
+# Command lines that are rare or wrong: what is said, and the exit status.
+. "$(dirname "$0")/lib.sh"
+cd "$T" || exit
+url=file://$T/r
+says() {	# STATUS TITLE REGEX ARG...: on standard error
+	_s=$1 _t=$2 _r=$3; shift 3
+	status "$_s" "$_t" "$LS" "$@"
+	matches "$_t: said" err "$_r"
+}
+prints() {	# STATUS TITLE REGEX ARG...: on standard output
+	_s=$1 _t=$2 _r=$3; shift 3
+	status "$_s" "$_t" "$LS" "$@"
+	matches "$_t: printed" out "$_r"
+}
+sql a.db 'PRAGMA journal_mode = WAL; CREATE TABLE t(a)' >/dev/null
+ok 'a replica' "$LS" replicate -once a.db "$url"
+
+prints 2 'no command' '^usage: litestream COMMAND'
+prints 2 'a flag for a command' '^usage: litestream COMMAND' -x
+prints 0 'version' '^v[0-9]' version
+prints 0 'version -verbose' '^SQLite:   3\.' version -verbose
+prints 0 'version -h' '^usage: litestream version' version -h
+says 2 'version -x' '^Error: flag provided but not defined: -x$' version -x
+says 2 'another command' '^Error: litestream foo: unknown command$' foo
+matches 'with advice' err '^Try: litestream help$'
+says 0 'the old name of ltx' '^Warning: wal is an old name of ltx$' wal "$url"
+matches 'which lists' out '0000000000000001'
+
+for c in verify prune ltx restore; do
+	says 2 "$c -x" '^Error: flag provided but not defined: -x$' $c -x
+	matches "$c -x: with advice" err "^Try: litestream $c -h$"
+done
+says 2 'prune -keep -1h' '^Error: -keep must not be negative$' \
+    prune -keep -1h "$url"
+says 2 'prune of a path' '^Error: ' prune "$T/r"
+mkdir empty
+says 3 'prune of nothing' '^Error: no backups found$' prune "file://$T/empty"
+prints 0 'a window that begins at the newest point' '^removing 0 files' \
+    prune -keep 0 "$url"
+says 2 'a duration of no unit' 'invalid value "5" for flag -keep' \
+    prune -keep 5 "$url"
+says 2 'a duration of no digits' 'invalid value "-" for flag -keep' \
+    prune -keep - "$url"
+says 2 'a duration of ages' 'invalid value "9999999999h" for flag -keep' \
+    prune -keep 9999999999h "$url"
+# A flag ends at "--".
+prints 0 'operands after --' '^whole: txid=0000000000000001 ' verify -- "$url"
+for t in 2026-02-30T00:00:00Z 2025-02-29T00:00:00Z 1900-02-29T00:00:00Z \
+    2026-01-01T00:00:00.Z 2026-01-01T24:00:00Z 2026-01-01T00:00:00+1:00; do
+	says 2 "-timestamp $t" '^Error: .*timestamp' restore -o x.db \
+	    -timestamp $t "$url"
+done
+says 3 'a leap day long ago' '^Error: ' restore -o x.db -timestamp \
+    2000-02-29T00:00:00,5+00:00 "$url"
+
+says 2 'a URL and -config' \
+    '^Error: cannot specify a replica URL and the -config flag$' \
+    replicate -config x.yml a.db "$url"
+says 2 'ltx, a URL and -config' \
+    '^Error: cannot specify a replica URL and the -config flag$' \
+    ltx -config x.yml "$url"
+says 2 '-enforce-retention without -once' \
+    '^Error: cannot specify -enforce-retention flag without -once$' \
+    replicate -enforce-retention a.db "$url"
+says 2 'no configuration' '^Error: config file not found: .*/none.yml$' replicate -once \
+    -config none.yml
+
+# By the configuration.
+printf 'logging: {stderr: true}\n' >none.yml
+says 2 'no databases, -once' '^Error: no databases specified in config' \
+    replicate -once -config none.yml
+printf 'dbs: [{path: %s/a.db, replica: {path: %s/r}}]\n' "$T" "$T" >a.yml
+prints 0 'a database of the configuration' '0000000000000001' \
+    ltx -config a.yml a.db
+prints 0 'by its SQLite URL' '0000000000000001' \
+    ltx -config a.yml "sqlite3://$T/a.db"
+says 2 'one that is not in it' '^Error: database not found in config: .*/b.db$' \
+    ltx -config a.yml b.db
+matches 'with advice' err '^Try: give the replica as a URL: file:///'
+printf 'dbs: {\n' >broken.yml
+says 2 'a broken configuration' '^Error: .*broken.yml:[12]: ' \
+    ltx -config broken.yml a.db
+cat >two.yml <<END
+logging: {stderr: true, level: debug}
+dbs:
+  - {path: $T/no1.db, replica: {path: $T/r1}}
+  - {path: $T/no2.db, replica: {path: $T/r2}}
+END
+says 1 'two that are missing' '^Error: .*/no1.db: ' \
+    replicate -once -config two.yml
+matches 'the second in the log' err 'level=ERROR msg="replication failed" .*no2'
+# What a configuration may say, and this version cannot do.
+refused() {	# TITLE REGEX LINE
+	printf '%s\n' "$3" >refused.yml
+	says 2 "$1" "^Error: refused.yml:$2" replicate -config refused.yml
+}
+refused 'metrics' ' addr: metrics are not served' 'addr: ":9090"'
+refused 'the control socket' ' socket.enabled: there is no' \
+    'socket: {enabled: true}'
+refused 'JSON in the log' ' logging.type: this version writes text only' \
+    'logging: {type: json}'
+refused 'validation' ' validation.interval: not in this version' \
+    'validation: {interval: 5m}'
+refused 'a directory that is watched' '1: watch: this version looks' \
+    "dbs: [{dir: $T/dir, pattern: '*.db', watch: true, replica: {path: $T/x}}]"
+ln -s a.db b.db
+refused 'a database with two names' ' .*/a.db and .*/b.db are one database' \
+    "dbs: [{path: $T/a.db, replica: {path: $T/x}}, {path: $T/b.db,
+    replica: {path: $T/y}}]"
+rm b.db
+mkdir dir; cp a.db dir/1.db; cp a.db dir/2.db; : >dir/3.txt
+cat >dir.yml <<END
+dbs: [{dir: $T/dir, pattern: "*.db", replica: {path: $T/x}}]
+END
+ok 'the databases of a directory' "$LS" replicate -once -config dir.yml
+is 'each into one of its own' "$(cd x && ls -d -- *.db/ltx/9)" '1.db/ltx/9
+2.db/ltx/9'
+sed 's|/dir,|/no-dir,|' dir.yml >no-dir.yml
+says 1 'a directory that is not there' '^Error: .*/no-dir' \
+    replicate -once -config no-dir.yml
+LOG_LEVEL=error
+export LOG_LEVEL
+ok 'LOG_LEVEL' "$LS" replicate -once a.db "$url"
+is 'is heeded' "$(cat out)" ''
+unset LOG_LEVEL
+
+# Restored before it is replicated.
+first() { "$LS" replicate -once -restore-if-db-not-exists "$@"; }
+ok 'a database that is there' first a.db "$url"
+matches 'is not restored' out 'msg="database already exists, skipping restore"'
+sql a.db 'INSERT INTO t VALUES(7)'
+ok 'what it has in addition' first a.db "$url"
+mv a.db gone.db && rm -f a.db-wal a.db-shm
+ok 'one that is not' first a.db "$url"
+matches 'is restored' out 'msg="database restored" .*txid=0000000000000002'
+is 'and is what it was' "$(sql a.db 'SELECT a FROM t')" 7
+status 1 'one that never was' first none.db "$url-none"
+matches 'is not made up' out 'msg="no backup to restore, starting fresh"'
+matches 'and is missed' err '^Error: .*/none.db: '
+mkdir -p bad/ltx/0
+echo damaged >bad/ltx/0/0000000000000001-0000000000000001.ltx
+status 4 'from a damaged replica' first none.db "file://$T/bad"
+is 'nothing comes' "$(ls none.db* 2>/dev/null)" ''
+
+# What is damaged, as JSON.  The path has characters that need an escape.
+odd=$(printf 'q"\\\n\r\t\001<.r')
+sql a.db 'INSERT INTO t VALUES(8)'
+"$LS" replicate -once a.db "$url" >/dev/null
+rm -rf r2 && cp -R r r2
+sql a.db 'INSERT INTO t VALUES(9)'
+"$LS" replicate -once a.db "$url" >/dev/null
+cp r/ltx/0/*4-*4.ltx r2/ltx/0/; cp -R r2 "$odd.2"
+json() { python3 -c 'import json, sys
+x = json.load(open("out")); print(eval(sys.argv[1]))' "$1"; }
+rm r2/ltx/0/*3-*3.ltx
+status 4 'a gap' "$LS" verify -json "file://$T/r2"
+is 'as JSON' "$(json '[[g["level"], g["min_txid"][-1], g["closed"]] for g in
+    x["gaps"]]')" "[[0, '3', False]]"
+echo >"$odd.2/ltx/0/0000000000000003-0000000000000003.ltx"
+printf '%s' "$T/$odd.2" >name
+status 4 'a damaged file' "$LS" verify -json "file://$T/$odd.2"
+is 'as JSON, with the reason' "$(json '[f["error"].startswith(
+    "invalid ltx file: " + open("name", newline="").read() + "/ltx/0/")
+    for f in x["files"] if f["state"] == "damaged"]')" '[True]'
+rm r2/ltx/0/*
+status 0 'no level 0' "$LS" verify -json "file://$T/r2"
+is 'is a note' "$(json '[n.startswith("level 0 ends at TXID 0000000000000000")
+    for n in x["notes"]]')" '[True]'
+
+# Names and zones in the log.
+name=$(printf 'n"\t\001\n=.db')
+cp gone.db "$name"
+TZ=XST-5:30 "$LS" replicate -once "$name" "$url-odd" >out
+matches 'the log escapes' out ' db="/.*/n\\"\\t\\x01\\n=.db" '
+matches 'and has the zone' out '^time=20..-..-..T..:..:..\....\+05:30 '
+done_testing
