@@ -229,11 +229,13 @@ read_state(struct standby *s, struct err *e)
 	uint8_t h[STANDBY_HEADER_SIZE];
 	struct stat st;
 	uint64_t pages;
+	ssize_t k;
 
 	if (fstat(s->fd, &st) != 0)
 		return err_sys(e, s->path, "stat");
-	if (pread(s->fd, h, sizeof h, 0) != (ssize_t)sizeof h ||
-	    memcmp(h, MAGIC, sizeof MAGIC) != 0)
+	if ((k = disk_pread(s->fd, h, sizeof h, 0, s->path, e)) < 0)
+		return -1;
+	if (k != (ssize_t)sizeof h || memcmp(h, MAGIC, sizeof MAGIC) != 0)
 		return err_set(e, ERR_DAMAGED, "%s: not a database", s->path);
 	s->st.page_size = be16(h + 16) == 1 ? 65536 : be16(h + 16);
 	s->st.counter = be32(h + COUNTER_AT);
@@ -335,11 +337,11 @@ bad:
 int
 standby_read(struct standby *s, uint32_t pgno, uint8_t *page, struct err *e)
 {
-	off_t at = (off_t)(pgno - 1) * s->st.page_size;
-	ssize_t k = pread(s->fd, page, s->st.page_size, at);
+	ssize_t k = disk_pread(s->fd, page, s->st.page_size,
+	    (uint64_t)(pgno - 1) * s->st.page_size, s->path, e);
 
 	if (k < 0)
-		return err_sys(e, s->path, "read");
+		return -1;
 	if ((size_t)k != s->st.page_size)
 		return err_set(e, ERR_DAMAGED, "%s: page %u: short read",
 		    s->path, (unsigned)pgno);

@@ -10,8 +10,8 @@ cd "$(dirname "$0")/.." || exit 1
 tree=${KEEP:-$(mktemp -d "${TMPDIR:-/tmp}/litestream.XXXXXX")} || exit 1
 [ -n "${KEEP:-}" ] || trap 'rm -rf "$tree"' EXIT
 trap 'exit 1' HUP INT TERM
-mkdir -p "$tree/tests" && cp -R ./*.[ch] ./*.md Makefile setup.sh man "$tree" &&
-    cp tests/*.* "$tree/tests" || exit 1
+mkdir -p "$tree/tests" && cp -Rp ./*.[ch] ./*.md Makefile setup.sh man "$tree" &&
+    cp -p tests/*.* "$tree/tests" || exit 1
 export PEERS="${PEERS:-$PWD/tests/.peer}" CC=gcc
 cd "$tree" || exit 1
 { gcc -c -o coverage.o tests/coverage.c; "${MAKE:-make}" CC=gcc all units \

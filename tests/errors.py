@@ -9,18 +9,23 @@ copies, as often as there are calls: those that change files ("calls"), those
 that read ("reads"), the database's own among them.  What fault.py does with
 more kinds of faults, for some calls at random, is done here for all calls, but
 only what the command says is looked at: done nevertheless, or status 1 with
-the path and the reason, and no temporary left.
+the path and the reason, and no temporary left.  restore -f, which is stopped
+when it has caught up, does so whatever failed once.
 """
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
+import time
 
 sys.dont_write_bytecode = True
-from crash import Failure, build_shim
+from crash import (LITESTREAM, Failure, Writer, build_shim, env_of, follows,
+                   litestream)
 from fault import Run, Step, Trial, live
 
 SEED = 1
+WAIT_S = 20
 READERS = (('verify', '-full', '-db', '@/db/a.db', 'file://@/replica'),
            ('ltx', 'file://@/replica'), ('prune', '-dry-run', '-keep', '1h',
                                          'file://@/replica'),
@@ -31,8 +36,50 @@ class Once(Trial):
     check = Trial.one_shot
 
 
+class Follow(Trial):
+    def check(self):
+        path, log = self.base + '/out/follow.db', self.base + '.log'
+        with open(log, 'wb') as f:
+            p = subprocess.Popen(
+                [LITESTREAM, 'restore', '-f', '-follow-interval', '20ms', '-o',
+                 path, 'file://' + self.root], stdin=subprocess.DEVNULL,
+                stdout=f, stderr=f, env=dict(self.env(), SHIM_SPEED='40'))
+        end = time.monotonic() + WAIT_S
+        while p.poll() is None and time.monotonic() < end and \
+                not follows(path, self.root):
+            time.sleep(.005)
+        p.terminate()
+        rc = p.wait(WAIT_S)
+        self.hit = os.path.exists(self.base + '.hit')
+        with open(log, errors='replace') as f:
+            text = f.read()
+        self.quiet = not self.says(text)
+        if rc not in (0, 1) or (rc == 1 and self.quiet):
+            raise Failure('status %d: %s' % (rc, text.strip()))
+        if rc == 0 and not follows(path, self.root):
+            raise Failure('did not catch up: %s' % text.strip())
+        self.check_left(text)
+
+
+def behind(life, number):
+    """A follower's database, and one more commit in the replica."""
+    w = Writer(life.db, 'FULL', SEED)
+    w.commit()
+    v, data = w.state()
+    life.committed[data] = v
+    w.c.close()
+    rc, text = litestream(env_of(life.shim, clock=life.clock), 'replicate',
+                          '-once', life.db, 'file://' + life.root)
+    if rc != 0:
+        raise Failure('replicate: %s' % text)
+    return Step(life, number, 'follow', ())
+
+
+KIND = {'follow': Follow}
+
+
 def count(run, step):
-    t = Once(run, step, 'none', 0, 'none', 'none')
+    t = KIND.get(step.kind, Once)(run, step, 'none', 0, 'none', 'none')
     t.prepare(os.path.join(run.dir, 'count%04d' % step.number))
     t.check()
     return t.counts()
@@ -49,7 +96,7 @@ def steps_of(life, steps):
     for args in READERS:
         out.append(Step(life, len(steps) + len(out), 'read', ()))
         out[-1].args = args
-    return out
+    return out + [behind(life, len(steps) + len(out))]
 
 
 def main():
@@ -62,7 +109,8 @@ def main():
         for s in run.steps:
             n = count(run, s)
             run.total = [a + b for a, b in zip(run.total, n.values())]
-            trials += [Once(run, s, what, k, 'EIO', 'once')
+            kind = KIND.get(s.kind, Once)
+            trials += [kind(run, s, what, k, 'EIO', 'once')
                        for what in ('calls', 'reads')
                        for k in range(1, n[what] + 1)]
         wanted = sys.argv[1:]

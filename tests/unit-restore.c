@@ -363,6 +363,58 @@ test_addresses(void)
 	ok(WIFEXITED(status) && WEXITSTATUS(status) == 1, "%s", title);
 }
 
+/* Writes text as file 0/1-1; the kind of error, and *renamed. */
+static enum err_kind
+publish(const char *root, const char *text, bool taken_over, bool *renamed)
+{
+	struct disk_owner o;
+	struct store_new n;
+	struct err e = { .kind = ERR_NONE };
+
+	disk_owner_private(&o);
+	if (store_begin(&n, root, 0, 1, 1, &o, &e) != 0 ||
+	    write(n.fd, text, strlen(text)) != (ssize_t)strlen(text))
+		die("%s", e.text);
+	if (taken_over && (unlink(n.tmp) != 0 || mkdir(n.tmp, 0700) != 0))
+		die("%s: cannot be replaced", n.tmp);
+	(void)store_publish(&n, 1000, renamed, &e);
+	if (taken_over)
+		rmdir(n.tmp);
+	store_end(&n);
+	return e.kind;
+}
+
+static void
+test_publish(void)
+{
+	struct disk_owner o;
+	struct store_file from = { .level = 0, .min_txid = 1, .max_txid = 1 };
+	struct store_file to = { .level = 1, .min_txid = 1, .max_txid = 1 };
+	struct store_list l;
+	struct err e;
+	char *r = new_root();
+	bool renamed;
+
+	disk_owner_private(&o);
+	ok(publish(r, "one", true, &renamed) == ERR_LOCKED && !renamed,
+	    "a temporary that became another file is not published");
+	ok(publish(r, "one", false, &renamed) == ERR_NONE && renamed,
+	    "a file is published");
+	ok(publish(r, "one", false, &renamed) == ERR_NONE,
+	    "the same bytes once more");
+	ok(publish(r, "two", false, &renamed) == ERR_DAMAGED && !renamed,
+	    "other bytes never replace it");
+	ok(store_list(r, 0, &l, &e) == 0 && l.n == 1 && l.file[0].size == 3,
+	    "and it stays");
+	store_list_free(&l);
+	ok(store_link(r, &from, &to, &o, &e) == 0, "a link at another level");
+	ok(store_link(r, &from, &to, &o, &e) == 0, "which is there already");
+	from.min_txid = from.max_txid = 2;
+	ok(store_link(r, &from, &to, &o, &e) == -1 && e.kind == ERR_ABSENT,
+	    "of nothing: %s", e.text);
+	free(r);
+}
+
 int
 main(void)
 {
@@ -375,6 +427,7 @@ main(void)
 	test_fingerprints();
 	test_damage();
 	test_force();
+	test_publish();
 	test_many();
 	test_addresses();
 	return done_testing();
