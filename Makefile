@@ -36,6 +36,15 @@ HDR = apply.h follow.h standby.h cmd_config.h config.h keys.h node.h scan.h \
 	test_cmds.h trouble.h upkeep.h util.h wal.h watch.h
 UNIT = tests/bin/unit-config tests/bin/unit-compact tests/bin/unit-ltx tests/bin/unit-plan \
 	tests/bin/unit-restore
+# Calls between modules at which the schedule explorer can stop.
+POINTS = -Wl,--wrap=db_pin,--wrap=db_unpin_old,--wrap=db_unpin_all \
+	-Wl,--wrap=db_checkpoint,--wrap=db_sync,--wrap=db_truncate_wal \
+	-Wl,--wrap=db_write_unlock,--wrap=db_index,--wrap=db_wal \
+	-Wl,--wrap=db_check_size,--wrap=image_next,--wrap=store_publish \
+	-Wl,--wrap=pages_save,--wrap=capture_diff,--wrap=snapshot_rebase \
+	-Wl,--wrap=sleep_ms,--wrap=time_mono_ms,--wrap=time_wall_ms
+SCHEDULE = tests/schedule.c tests/schedule_app.c tests/schedule_ours.c \
+	tests/schedule_state.c tests/schedule_world.c
 LINK = $(CC) $(STD) -I. $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@
 
 all: bin/litestream bin/litestream-test
@@ -67,10 +76,13 @@ tests/bin/unit-config: tests/unit-config.c
 tests/bin/unit-plan: tests/unit-plan.c
 tests/bin/unit-restore: tests/unit-restore.c
 
+tests/bin/schedule: $(SCHEDULE) tests/schedule.h $(OBJ)
+	mkdir -p tests/bin && $(LINK) $(SCHEDULE) $(OBJ) $(POINTS) $(LDLIBS)
+
 demo: all
 	@sh tests/demo.sh
 
-units: $(UNIT)
+units: $(UNIT) tests/bin/schedule
 
 check: all units
 	@prove -f -o -j$(JOBS) -e sh tests

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "../wal.h"
 
@@ -39,6 +40,74 @@ struct ours_answer {
 	struct wal_pos pos, table, saved;
 	uint32_t saves, diffs, rebases, differed;
 };
+
+/*
+ * Elements of a schedule (schedule_world.c), in the order in which the search
+ * tries them.
+ */
+#define OPS 29
+#define MAX_LENGTH 64
+
+enum who { APP, OURS, DRIVER };
+enum need {
+	N_OPEN = 1, N_CLOSED = 2, N_READ = 4, N_UNREAD = 8,	/* app */
+	N_PAIR = 16, N_NO_PAIR = 32, N_MIDDLE = 64, N_ALIVE = 128
+};
+
+struct op {
+	const char *name, *ask;
+	enum who who;
+	unsigned need;
+	bool excuse;	/* may lead to a comparison */
+	int weight;	/* of 100 or so, in walks */
+};
+extern const struct op ops[OPS];
+
+struct element {
+	uint8_t op, fine, until;
+};
+
+struct schedule {
+	struct element e[MAX_LENGTH];
+	size_t n;
+};
+
+bool	schedule_parse(char *text, struct schedule *s);
+void	schedule_print(const struct schedule *s);
+uint8_t	op_named(const char *name);
+
+/*
+ * The processes and their files.  world_reset() begins a schedule: both have
+ * the database open, and it is published.
+ */
+void	world_open(bool verbose);
+void	world_close(void);
+void	world_reset(void);
+bool	world_possible(const struct element *el);
+void	world_do(const struct element *el);
+/* Whether the replicator stands at a point. */
+bool	world_in_the_middle(void);
+/* Goes to the end, or kills and starts, and checks everything. */
+void	world_finish(bool by_kill);
+/* Of this schedule; "": none. */
+const char *world_failure(void);
+uint64_t world_key(void);
+/* A line about what was done so far. */
+void	world_count(int64_t ms);
+int64_t	now_ms(void);
+_Noreturn void die(const char *what);
+
+/* What world_key() is made of (schedule_state.c). */
+struct situation {
+	const char *path, *wal, *shm;
+	pid_t app;
+	uint64_t newest;	/* image, and its pages */
+	uint32_t pages;
+	bool open, reading, middle, as_saved;
+	uint8_t op;
+	const struct ours_answer *a;
+};
+uint64_t state_key(const struct situation *s);
 
 bool	read_all(int fd, void *p, size_t n);
 bool	write_all(int fd, const void *p, size_t n);
