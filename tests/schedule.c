@@ -14,6 +14,7 @@
  *	reopen stop start kill				its process
  *	OP@3 OP:3	only to the third point of OP; with : small ones count
  *	step@1 step:1 run	from there
+ *	relieve	another thread ends its pins, as if it were stuck there
  *
  * "ghost" and "torn" kill the application in a commit, "kill" the replicator;
  * "nospace" fails its next file.
@@ -194,7 +195,7 @@ expand_all(struct search *q, const struct schedule *from)
 			continue;
 		el->op = (uint8_t)i;
 		el->fine = q->r->fine;
-		el->until = ops[i].who == OURS && i != op_named("run");
+		el->until = (ops[i].need & N_POINTS) != 0;
 		while (expand(q, &s) && el->until != 0 &&
 		    el->until < MAX_POINT)
 			el->until++;
@@ -263,9 +264,9 @@ walk(struct run *r, uint64_t seed)
 		el.op = draw_op(&seed);
 		el.fine = draw(&seed) % 2;
 		el.until = 0;
-		if (ops[el.op].who == OURS && draw(&seed) % 2)
+		if ((ops[el.op].need & N_POINTS) && draw(&seed) % 2)
 			el.until = (uint8_t)(1 + draw(&seed) %
-			    (strcmp(ops[el.op].name, "step") ? 12 : 3));
+			    (ops[el.op].need & N_MIDDLE ? 3 : 12));
 		if (r->barred[el.op] || !world_possible(&el))
 			continue;
 		s.e[s.n++] = el;

@@ -33,7 +33,7 @@ struct ours_answer {
 	char point[12];		/* where it stands */
 	char text[240];
 	int32_t passed;		/* points since the operation began */
-	bool open, doubt, tail, found, intact, failing;
+	bool open, doubt, tail, found, intact, failing, relieved;
 	bool settled, clean;	/* as last saved */
 	uint32_t commit, audit_next;
 	uint64_t txid, saved_txid;
@@ -45,13 +45,14 @@ struct ours_answer {
  * Elements of a schedule (schedule_world.c), in the order in which the search
  * tries them.
  */
-#define OPS 29
+#define OPS 30
 #define MAX_LENGTH 64
 
 enum who { APP, OURS, DRIVER };
 enum need {
 	N_OPEN = 1, N_CLOSED = 2, N_READ = 4, N_UNREAD = 8,	/* app */
-	N_PAIR = 16, N_NO_PAIR = 32, N_MIDDLE = 64, N_ALIVE = 128
+	N_PAIR = 16, N_NO_PAIR = 32, N_MIDDLE = 64, N_ALIVE = 128,
+	N_POINTS = 256	/* not a condition: it has points */
 };
 
 struct op {

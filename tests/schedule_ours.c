@@ -53,8 +53,12 @@ describe(int what, const char *point, const struct err *e)
 	r->passed = w.passed;
 	r->open = w.inited && c->db != NULL;
 	r->failing = w.fail_publish;
+	r->relieved = r->open && db_is_relieved(c->db);
 	r->differed = (uint32_t)w.audit.differed;
 	r->audit_next = w.audit.next;
+	r->doubt = r->tail = r->intact = false;
+	memset(&r->pos, 0, sizeof r->pos);
+	memset(&r->table, 0, sizeof r->table);
 	if (!w.inited)
 		return;
 	r->doubt = c->doubt;
@@ -66,6 +70,17 @@ describe(int what, const char *point, const struct err *e)
 	r->txid = w.pair.pages.txid;
 }
 
+/* As the main thread does for one that is stuck. */
+static bool
+relieved(void)
+{
+	if (strcmp(w.q.op, "relieve") != 0)
+		return false;
+	if (w.pair.open != NULL)
+		db_relieve(w.pair.open);
+	return true;
+}
+
 /* A point; small ones count only if asked for. */
 static void
 at(const char *point, bool small)
@@ -74,11 +89,13 @@ at(const char *point, bool small)
 	if (w.q.until == 0 || (small && !w.q.fine) ||
 	    ++w.counted < w.q.until)
 		return;
-	describe(OURS_AT, point, NULL);
-	w.counted = 0;
-	if (!write_all(w.fd, &w.r, sizeof w.r) ||
-	    !read_all(w.fd, &w.q, sizeof w.q))
-		_exit(1);
+	do {
+		describe(OURS_AT, point, NULL);
+		w.counted = 0;
+		if (!write_all(w.fd, &w.r, sizeof w.r) ||
+		    !read_all(w.fd, &w.q, sizeof w.q))
+			_exit(1);
+	} while (relieved());
 }
 
 int __real_db_pin(struct db *db, struct err *e);

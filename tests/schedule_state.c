@@ -186,6 +186,7 @@ state_key(const struct situation *s)
 	f.flag[14] = a->clean;
 	f.flag[15] = a->settled;
 	f.flag[16] = s->as_saved;
+	f.flag[17] = a->relieved;
 	rank(f.frame, sizeof f.frame / sizeof f.frame[0]);
 	rank(f.size, 4);
 	return hash_bytes(0, &f, sizeof f);

@@ -44,20 +44,21 @@ const struct op ops[OPS] = {
 	{ "unread", "unread", APP, N_READ, false, 3 },
 	{ "ghost", "ghost", APP, N_OPEN, false, 1 },
 	{ "torn", "torn", APP, N_OPEN, false, 1 },
-	{ "sync", "sync", OURS, N_PAIR, false, 8 },
-	{ "free", "free", OURS, N_PAIR, false, 8 },
-	{ "window", "window", OURS, N_PAIR, true, 6 },
-	{ "locked", "locked", OURS, N_PAIR, false, 2 },
-	{ "empty", "empty", OURS, N_PAIR, false, 4 },
-	{ "audit", "audit", OURS, N_PAIR, false, 1 },
-	{ "save", "save", OURS, N_PAIR, false, 2 },
+	{ "sync", "sync", OURS, N_PAIR | N_POINTS, false, 8 },
+	{ "free", "free", OURS, N_PAIR | N_POINTS, false, 8 },
+	{ "window", "window", OURS, N_PAIR | N_POINTS, true, 6 },
+	{ "locked", "locked", OURS, N_PAIR | N_POINTS, false, 2 },
+	{ "empty", "empty", OURS, N_PAIR | N_POINTS, false, 4 },
+	{ "audit", "audit", OURS, N_PAIR | N_POINTS, false, 1 },
+	{ "save", "save", OURS, N_PAIR | N_POINTS, false, 2 },
 	{ "nospace", "nospace", OURS, N_PAIR, false, 1 },
-	{ "letgo", "letgo", OURS, N_PAIR, true, 1 },
-	{ "reopen", "reopen", OURS, N_PAIR, true, 1 },
-	{ "stop", "stop", OURS, N_PAIR, true, 1 },
-	{ "start", "start", OURS, N_NO_PAIR, true, 20 },
-	{ "step", "step", OURS, N_MIDDLE, false, 8 },
+	{ "letgo", "letgo", OURS, N_PAIR | N_POINTS, true, 1 },
+	{ "reopen", "reopen", OURS, N_PAIR | N_POINTS, true, 1 },
+	{ "stop", "stop", OURS, N_PAIR | N_POINTS, true, 1 },
+	{ "start", "start", OURS, N_NO_PAIR | N_POINTS, true, 20 },
+	{ "step", "step", OURS, N_MIDDLE | N_POINTS, false, 8 },
 	{ "run", "run", OURS, N_MIDDLE, false, 8 },
+	{ "relieve", "relieve", OURS, N_MIDDLE, true, 1 },
 	{ "kill", "", DRIVER, N_ALIVE, true, 1 },
 };
 
@@ -399,15 +400,16 @@ answered(void)
 		    "failed: " : "done", w.a.point, w.a.text,
 		    (unsigned long long)w.a.txid, w.a.pos.frames,
 		    w.a.doubt ? " doubt" : "", w.a.tail ? " tail" : "");
-	if (w.a.what != OURS_FAILED || w.a.kind == ERR_BUSY ||
-	    w.a.kind == ERR_FULL)
-		return;
-	fail("%s", w.a.text);
+	if (w.a.what == OURS_FAILED && w.a.kind != ERR_BUSY &&
+	    w.a.kind != ERR_FULL && !(w.a.kind == ERR_DAMAGED && w.excused))
+		fail("%s", w.a.text);
 }
 
 static void
 do_ours(const struct element *el)
 {
+	const struct element reopen = { op_named("reopen"), 0, 0 };
+
 	if (w.ours.pid == 0)
 		spawn(&w.ours, &w.app);
 	if (ops[el->op].who == OURS && !w.middle)
@@ -420,6 +422,9 @@ do_ours(const struct element *el)
 		return;
 	}
 	answered();
+	if (w.a.what == OURS_FAILED && w.a.kind == ERR_DAMAGED && w.a.open &&
+	    w.failure[0] == '\0')
+		world_do(&reopen);	/* as job.c does */
 }
 
 /* What a killed process leaves is what it has saved. */
