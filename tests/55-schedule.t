@@ -1,0 +1,67 @@
+#!/bin/sh
+# SPDX-License-Identifier: ISC
+# What comes between any two steps of a pass or a checkpoint (schedule.c says
+# how, and what must hold).  Longer: tests/bin/schedule -depth 8, which takes
+# hours, with -ops "commit sync window step run" minutes; -walks 100000.
+. "$(dirname "$0")/lib.sh"
+
+schedule() {
+	"$TESTS/bin/schedule" "$@"
+}
+explored() {	# TITLE OPTIONS...
+	ok "$@"
+	sed 's/^/# /' "$T/out"
+}
+seed=${SEED:-$(date +%s)}
+
+# Each loses a commit, or compares without need, if one line of the code is
+# changed.
+while read -r title; do
+	read -r elements
+	ok "$title" schedule -replay "$elements"
+done <<'END'
+no moment without a pin
+sync@2 commit app.passive commit
+window: restarted, over frames of the old WAL
+commit window@4 commit app.passive grow
+window: restarted twice
+grow free window@5 commit app.restart commit
+window: copied but not restarted, so that the pin is on mark 0
+commit commit window@4 commit app.restart run commit
+window: frames from before it was restarted
+grow window@4 commit app.restart commit
+window: one after the WAL was let go of
+grow letgo@3 run app.full window@5 shrink
+a file that cannot be written is written again
+commit nospace sync commit sync
+the WAL is let go of
+commit letgo commit sync
+write lock: the tail is published
+commit sync grow locked commit
+write lock: killed before the tail is published
+commit sync grow locked@6 kill start
+emptied by the application
+commit free app.truncate sync commit sync
+copied in part
+vacuum sync grow app.truncate
+the application dies in its commit
+commit ghost app.open commit sync
+the application dies in its commit while we are away
+commit save kill ghost start app.open commit
+copied and emptied while we are away
+commit free empty save kill commit app.truncate start
+removed while we are away
+commit save kill commit app.close start app.open commit
+stopped and started
+commit stop start commit stop commit start
+killed at a comparison
+commit kill commit start:14 commit kill start
+another thread ends the pins before the file is published
+commit sync:3 relieve app.passive commit
+END
+
+explored 'windows' schedule -seconds 4 -depth 8 \
+    -ops 'commit grow app.passive app.restart sync window step run'
+explored 'all at random' schedule -seconds 5 -walks 100000 -seed "$seed"
+matches 'it did search' "$T/out" 'walks from seed'
+done_testing
