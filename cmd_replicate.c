@@ -157,6 +157,8 @@ from_config(const struct flags *f, struct replicate_args *a)
 		log_set_level(s.config->log_level);
 	if (s.config->log_stderr)
 		log_to_stderr();
+	if (strcmp(s.config->log_type, "json") == 0)
+		log_as_json();
 	config_warn(s.config);
 	for (i = 0; i < s.n; i++) {
 		s.job[i].pair.adopt = f->adopt;

@@ -36,6 +36,7 @@
  *	litestream-test.c: test_cmds.h
  *	litestream.c: cmd.h cmd_config.h cmd_prune.h cmd_replicate.h
  *	    cmd_restore.h cmd_verify.h db.h opt.h
+ *	log.c: log.h text.h
  *	ltx.c: be.h ltx.h ltx_format.h
  *	ltx_read.c: be.h crc64.h disk.h ltx.h ltx_format.h
  *	ltx_write.c: be.h crc64.h disk.h ltx.h ltx_format.h
@@ -64,6 +65,7 @@
  *	test_shrink.c: test_cmds.h
  *	test_sql.c: test_cmds.h
  *	test_validate.c: test_cmds.h
+ *	text.c: text.h util.h
  *	trouble.c: trouble.h
  *	unlz4.c: unlz4.h
  *	upkeep.c: checkpoint.h upkeep.h wal.h

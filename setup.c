@@ -98,9 +98,6 @@ refuse(const struct config *c, struct err *e)
 	if (c->socket)
 		return err_set(e, ERR_USAGE, "%s: socket.enabled: there is no "
 		    "control socket in this version", c->path);
-	if (strcmp(c->log_type, "text") != 0)
-		return err_set(e, ERR_USAGE, "%s: logging.type: this version "
-		    "writes text only", c->path);
 	if (c->validation_ms != 0)
 		return err_set(e, ERR_USAGE, "%s: validation.interval: not in "
 		    "this version: run litestream verify", c->path);

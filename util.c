@@ -1,9 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/*
- * Errors, log lines, memory, time and text.  The only process-wide state of
- * the program is here: the log level and where lines go, both set once at
- * start.
- */
+/* Errors, memory, time, paths and what a system gives. */
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +9,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,62 +19,6 @@
 #else
 #define CLOCK_SINCE_BOOT CLOCK_MONOTONIC
 #endif
-
-static enum log_level verbosity = LOG_INFO;
-static FILE *log_file;
-
-/* Bytes of the UTF-8 character at p, and which one it is; 0: it is none. */
-static size_t
-utf8(const unsigned char *p, unsigned *c)
-{
-	static const unsigned least[] = { 0, 0, 0x80, 0x800, 0x10000 };
-	size_t n = *p < 0x80 ? 1 : *p < 0xc0 ? 0 : *p < 0xe0 ? 2 :
-	    *p < 0xf0 ? 3 : *p < 0xf8 ? 4 : 0, i;
-
-	*c = n < 2 ? *p : *p & (0x7fu >> n);
-	for (i = 1; i < n; i++) {
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-		*c = *c << 6 | (p[i] & 0x3fu);
-	}
-	return *c < least[n] || *c > 0x10ffff ||
-	    (*c >= 0xd800 && *c < 0xe000) ? 0 : n;
-}
-
-/* Bytes of the character at p; 0: a terminal or a reader could take it for
- * more than a character (control, another line, another direction). */
-static size_t
-printable(const unsigned char *p)
-{
-	unsigned c;
-	size_t n = utf8(p, &c);
-
-	return c < ' ' || (c >= 0x7f && c < 0xa0) ||
-	    (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) ?
-	    0 : n;
-}
-
-/* Whatever a name or a file brings, the text stays one plain line. */
-static void
-make_plain(char *s, size_t size)
-{
-	char plain[sizeof ((struct err *)0)->text];
-	const char *from = s;
-	size_t n, at = 0;
-
-	while (*from != '\0' && at + sizeof "\\xff" < size) {
-		n = printable((const unsigned char *)from);
-		if (n > 0)
-			memcpy(plain + at, from, n);
-		else
-			snprintf(plain + at, size - at, "\\x%02x",
-			    (unsigned char)*from);
-		at += n > 0 ? n : 4;
-		from += n > 0 ? n : 1;
-	}
-	memcpy(s, plain, at);
-	s[at] = '\0';
-}
 
 int
 err_set(struct err *e, enum err_kind kind, const char *fmt, ...)
@@ -92,7 +31,7 @@ err_set(struct err *e, enum err_kind kind, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(e->text, sizeof e->text, fmt, ap);
 	va_end(ap);
-	make_plain(e->text, sizeof e->text);
+	text_make_plain(e->text, sizeof e->text);
 	return -1;
 }
 
@@ -119,131 +58,7 @@ err_hint(struct err *e, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(e->hint, sizeof e->hint, fmt, ap);
 	va_end(ap);
-	make_plain(e->hint, sizeof e->hint);
-}
-
-void
-log_set_level(const char *name)
-{
-	static const struct {
-		const char *name;
-		enum log_level level;
-	} names[] = {
-		{ "TRACE", LOG_TRACE }, { "DEBUG", LOG_DEBUG },
-		{ "WARN", LOG_WARN }, { "WARNING", LOG_WARN },
-		{ "ERROR", LOG_ERROR },
-	};
-	size_t i;
-
-	verbosity = LOG_INFO;
-	for (i = 0; i < sizeof names / sizeof names[0]; i++)
-		if (strcasecmp(name, names[i].name) == 0)
-			verbosity = names[i].level;
-}
-
-void
-log_to_stderr(void)
-{
-	log_file = stderr;
-}
-
-bool
-log_enabled(enum log_level level)
-{
-	return level >= verbosity;
-}
-
-/* As Go's strconv.Quote where slog would quote, else the value itself. */
-static void
-print_value(FILE *f, const char *s)
-{
-	const unsigned char *p = (const unsigned char *)s;
-	bool quote = *p == '\0';
-	size_t n;
-
-	for (; *p != '\0' && !quote; p += n) {
-		n = printable(p);
-		quote = n == 0 || *p == ' ' || *p == '"' || *p == '=';
-	}
-	if (!quote) {
-		fputs(s, f);
-		return;
-	}
-	putc('"', f);
-	for (p = (const unsigned char *)s; *p != '\0'; p += n > 0 ? n : 1) {
-		n = printable(p);
-		if (*p == '"' || *p == '\\')
-			fprintf(f, "\\%c", *p);
-		else if (*p == '\n')
-			fputs("\\n", f);
-		else if (*p == '\t')
-			fputs("\\t", f);
-		else if (n == 0)
-			fprintf(f, "\\x%02x", *p);
-		else
-			fwrite(p, 1, n, f);
-	}
-	putc('"', f);
-}
-
-static void
-print_time(FILE *f)
-{
-	struct timespec ts;
-	struct tm tm;
-	char day[40], zone[8];
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	if (localtime_r(&ts.tv_sec, &tm) == NULL)
-		return;
-	strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%S", &tm);
-	strftime(zone, sizeof zone, "%z", &tm);
-	fprintf(f, "time=%s.%03ld", day, ts.tv_nsec / 1000000);
-	if (strcmp(zone, "+0000") == 0)
-		putc('Z', f);
-	else
-		fprintf(f, "%.3s:%s", zone, zone + 3);
-}
-
-void
-log_line(enum log_level level, const char *msg, ...)
-{
-	static const char *const names[] = { "DEBUG-4", "DEBUG", "INFO",
-	    "WARN", "ERROR" };
-	FILE *f = log_file != NULL ? log_file : stdout;
-	const char *key, *value;
-	va_list ap;
-
-	if (!log_enabled(level))
-		return;
-	flockfile(f);
-	print_time(f);
-	fprintf(f, " level=%s msg=", names[level]);
-	print_value(f, msg);
-	va_start(ap, msg);
-	while ((key = va_arg(ap, const char *)) != NULL) {
-		value = va_arg(ap, const char *);
-		fprintf(f, " %s=", key);
-		print_value(f, value);
-	}
-	va_end(ap);
-	putc('\n', f);
-	fflush(f);
-	funlockfile(f);
-}
-
-char *
-text_i64(char *buf, int64_t v)
-{
-	snprintf(buf, TEXT_SIZE, "%lld", (long long)v);
-	return buf;
-}
-
-char *
-text_txid(char *buf, uint64_t txid)
-{
-	snprintf(buf, TEXT_SIZE, "%016llx", (unsigned long long)txid);
-	return buf;
+	text_make_plain(e->hint, sizeof e->hint);
 }
 
 static void *
@@ -598,32 +413,4 @@ boot_id(char id[BOOT_ID_SIZE])
 	id[strcspn(id, " \n")] = '\0';
 	if (f != NULL)
 		fclose(f);
-}
-
-void
-json_string(FILE *f, const char *s)
-{
-	const unsigned char *p = (const unsigned char *)s;
-	unsigned c;
-	size_t n;
-
-	putc('"', f);
-	for (; *p != '\0'; p += n > 0 ? n : 1) {
-		n = utf8(p, &c);
-		if (*p == '"' || *p == '\\')
-			fprintf(f, "\\%c", *p);
-		else if (*p == '\n')
-			fputs("\\n", f);
-		else if (*p == '\r')
-			fputs("\\r", f);
-		else if (*p == '\t')
-			fputs("\\t", f);
-		else if (n == 0)
-			fputs("\\ufffd", f);
-		else if (printable(p) == 0 || strchr("<>&", *p) != NULL)
-			fprintf(f, "\\u%04x", c);
-		else
-			fwrite(p, 1, n, f);
-	}
-	putc('"', f);
 }

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: ISC */
-/* Errors, log lines, memory, time and text: what every module may use. */
+/* Errors, log lines, memory, time and text: what every module may use.  Log
+ * lines and text are in headers of their own. */
 #ifndef UTIL_H
 #define UTIL_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "log.h"
+#include "text.h"
 
 /*
  * One error, filled once by whoever detects it.  The text is one line that
@@ -41,29 +45,6 @@ int	err_sys(struct err *e, const char *path, const char *what);
 void	err_hint(struct err *e, const char *fmt, ...)
 	    __attribute__((format(printf, 2, 3)));
 
-/*
- * Log lines in upstream's form (Go slog text):
- *	time=2026-01-02T03:04:05.000Z level=INFO msg="..." key=value
- * Keys and values alternate and end with NULL; values are quoted as needed.
- * Lines below the level that log_level() set are dropped.  Thread-safe.
- */
-enum log_level { LOG_TRACE, LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
-
-/* Name in any case; unknown is INFO, as upstream. */
-void	log_set_level(const char *name);
-/* Where lines go: stdout unless this was called. */
-void	log_to_stderr(void);
-bool	log_enabled(enum log_level level);
-void	log_line(enum log_level level, const char *msg, ...)
-	    __attribute__((sentinel));
-
-/* Numbers as text for log_line(): valid until the end of the block. */
-#define TEXT_SIZE 32
-char	*text_i64(char *buf, int64_t v);
-char	*text_txid(char *buf, uint64_t txid);	/* 16 hex digits */
-#define I64(v) text_i64((char[TEXT_SIZE]){0}, (int64_t)(v))
-#define TXID(v) text_txid((char[TEXT_SIZE]){0}, (uint64_t)(v))
-
 /* Memory: out of memory ends the process with a message, status 1. */
 void	*xmalloc(size_t n);
 void	*xcalloc(size_t n, size_t size);
@@ -97,10 +78,5 @@ void	random_bytes(void *p, size_t n);
 /* What names the time since the machine was started, "" where there is none. */
 #define BOOT_ID_SIZE 64
 void	boot_id(char id[BOOT_ID_SIZE]);
-
-/* Print s as a JSON string with quotes, as Go does (<, >, & escaped, U+FFFD for
- * what is not UTF-8). */
-#include <stdio.h>
-void	json_string(FILE *f, const char *s);
 
 #endif
