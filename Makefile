@@ -41,8 +41,9 @@ POINTS = -Wl,--wrap=db_pin,--wrap=db_unpin_old,--wrap=db_unpin_all \
 	-Wl,--wrap=db_checkpoint,--wrap=db_sync,--wrap=db_truncate_wal \
 	-Wl,--wrap=db_write_unlock,--wrap=db_index,--wrap=db_wal \
 	-Wl,--wrap=db_check_size,--wrap=image_next,--wrap=store_publish \
-	-Wl,--wrap=pages_save,--wrap=capture_diff,--wrap=snapshot_rebase \
-	-Wl,--wrap=sleep_ms,--wrap=time_mono_ms,--wrap=time_wall_ms
+	-Wl,--wrap=pages_save,--wrap=capture_diff,--wrap=capture_rejoin \
+	-Wl,--wrap=snapshot_rebase,--wrap=sleep_ms \
+	-Wl,--wrap=time_mono_ms,--wrap=time_wall_ms
 SCHEDULE = tests/schedule.c tests/schedule_app.c tests/schedule_ours.c \
 	tests/schedule_state.c tests/schedule_world.c
 LINK = $(CC) $(STD) -I. $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@

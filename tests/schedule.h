@@ -38,7 +38,7 @@ struct ours_answer {
 	uint32_t commit, audit_next;
 	uint64_t txid, saved_txid;
 	struct wal_pos pos, table, saved;
-	uint32_t saves, diffs, rebases, differed;
+	uint32_t saves, diffs, excuses, rebases, differed;
 };
 
 /*

@@ -257,6 +257,36 @@ __wrap_capture_diff(struct capture *c, struct err *e)
 	return __real_capture_diff(c, e);
 }
 
+/*
+ * A window is no reason to compare if the WAL was not restarted in it, or once,
+ * with the frames that were consumed still in their place.
+ */
+static bool
+excuses(struct capture *c)
+{
+	const struct wal_pos *p = &c->pos;
+	struct disk_stat st;
+	struct wal_index x;
+	struct err ignored;
+
+	if (c->doubt || p->frames == 0 ||
+	    __real_db_index(c->db, &x, &ignored) != 1 ||
+	    disk_stat(db_wal_path(c->db), &st, &ignored) != 0 ||
+	    st.size < wal_size(p->frames, SCHEDULE_PAGE))
+		return true;
+	return (x.salt1 != p->salt1 || x.salt2 != p->salt2) &&
+	    (x.salt1 != p->salt1 + 1 || x.mx_frame >= p->frames);
+}
+
+int __real_capture_rejoin(struct capture *c, struct err *e);
+int __wrap_capture_rejoin(struct capture *c, struct err *e);
+int
+__wrap_capture_rejoin(struct capture *c, struct err *e)
+{
+	w.r.excuses += excuses(c);
+	return __real_capture_rejoin(c, e);
+}
+
 int __real_snapshot_rebase(struct emit *em, struct db *db, int levels,
     struct wal_pos *pos, struct err *e);
 int __wrap_snapshot_rebase(struct emit *em, struct db *db, int levels,

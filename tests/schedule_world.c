@@ -46,7 +46,7 @@ const struct op ops[OPS] = {
 	{ "torn", "torn", APP, N_OPEN, false, 1 },
 	{ "sync", "sync", OURS, N_PAIR | N_POINTS, false, 8 },
 	{ "free", "free", OURS, N_PAIR | N_POINTS, false, 8 },
-	{ "window", "window", OURS, N_PAIR | N_POINTS, true, 6 },
+	{ "window", "window", OURS, N_PAIR | N_POINTS, false, 6 },
 	{ "locked", "locked", OURS, N_PAIR | N_POINTS, false, 2 },
 	{ "empty", "empty", OURS, N_PAIR | N_POINTS, false, 4 },
 	{ "audit", "audit", OURS, N_PAIR | N_POINTS, false, 1 },
@@ -354,17 +354,21 @@ note_image(const struct app_answer *r)
 	w.image[w.images++].pages = r->pages;
 }
 
+static bool
+dies(const struct op *o)
+{
+	return strcmp(o->name, "ghost") == 0 || strcmp(o->name, "torn") == 0;
+}
+
 static void
 do_app(const struct op *o)
 {
 	struct app_answer r;
-	bool dies = strcmp(o->name, "ghost") == 0 ||
-	    strcmp(o->name, "torn") == 0;
 
 	if (w.app.pid == 0)
 		spawn(&w.app, &w.ours);
 	if (!tell(&w.app, o->ask, NULL, &r, sizeof r)) {
-		if (!dies)
+		if (!dies(o))
 			fail("the application died");
 		reap(&w.app);
 		w.open = w.reading = false;
@@ -392,6 +396,7 @@ static void
 answered(void)
 {
 	w.middle = w.a.what == OURS_AT;
+	w.excused |= w.a.excuses > 0;
 	if (w.a.saves != w.saves && stat(w.path, &w.saved_db) == 0)
 		w.saves = w.a.saves;
 	if (w.verbose)
@@ -454,7 +459,7 @@ world_do(const struct element *el)
 
 	if (w.verbose)
 		printf("# %s\n", element_text(text, sizeof text, el));
-	w.excused |= o->excuse;
+	w.excused |= o->excuse || (w.middle && dies(o));
 	if (o->who == APP)
 		do_app(o);
 	else if (o->who == OURS) {
