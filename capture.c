@@ -474,6 +474,18 @@ capture_pass(struct capture *c, bool *found, struct err *e)
 	    c->db_path);
 }
 
+int
+capture_last_pass(struct capture *c, bool *found, struct err *e)
+{
+	/* Without one, the pass begins one, and compares. */
+	if (db_is_pinned(c->db)) {
+		if (db_pin(c->db, e) != 0)
+			return -1;
+		db_unpin_new(c->db);
+	}
+	return capture_pass(c, found, e);
+}
+
 static int
 load_tail(struct capture *c, const struct wal_index *x,
     struct capture_tail *t, struct err *e)

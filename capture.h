@@ -47,6 +47,8 @@ int	capture_prove(struct capture *c, const struct disk_stat *db,
  * position stays, and the pins hold what it needs.
  */
 int	capture_pass(struct capture *c, bool *found, struct err *e);
+/* The same at the end: SQLite recovers an index that a dead writer left. */
+int	capture_last_pass(struct capture *c, bool *found, struct err *e);
 /* The second half of a pass: 0; 1 if it must be made again; -1. */
 int	capture_move_pin(struct capture *c, bool *found, struct err *e);
 /* Compares the image with the table and publishes what differs, if anything. */

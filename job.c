@@ -262,9 +262,8 @@ open_up(struct job *j, struct err *e)
 }
 
 /*
- * The end: what was committed before the signal is published.  A new pin is
- * begun first, so that SQLite recovers an index that a dead writer left. 0;
- * 1: to be opened anew, and then finished; -1.
+ * The end: what was committed before the signal is published.  0; 1: to be
+ * opened anew, and then finished; -1.
  */
 static int
 finish(struct job *j, struct err *e)
@@ -275,14 +274,9 @@ finish(struct job *j, struct err *e)
 	int rc;
 
 	for (;;) {
-		rc = db_pin(c->db, e);
+		rc = db_has_moved(c->db) ? 1 : upkeep_root(&j->upkeep, e);
 		if (rc == 0)
-			db_unpin_new(c->db);
-		if (rc == 0)
-			rc = db_has_moved(c->db) ? 1 :
-			    upkeep_root(&j->upkeep, e);
-		if (rc == 0)
-			rc = capture_pass(c, &found, e);
+			rc = capture_last_pass(c, &found, e);
 		if (rc < 0 && e->kind == ERR_DAMAGED)
 			rc = 1;
 		if (rc == 0 && !pair_restorable(&j->pair))

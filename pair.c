@@ -407,6 +407,8 @@ pair_save(struct pair *p)
 	if (checkpoint_is_complete(&p->c, &complete, &e) != 0 ||
 	    disk_stat(p->cf.db_path, &t->db, &e) != 0)
 		goto bad;
+	if (!db_is_pinned(p->c.db))
+		return;		/* who knows what was committed meanwhile */
 	t->settled = time_wall_ms() - t->db.ctime_ns / 1000000 >=
 	    SETTLED_NS / 1000000;
 	t->clean = complete;

@@ -58,6 +58,12 @@ killed at a comparison
 commit kill commit start:14 commit kill start
 another thread ends the pins before the file is published
 commit sync:3 relieve app.passive commit
+another thread ends the pins, and then comes the end
+commit sync free@1 relieve run commit app.truncate stop start
+another thread ends the pins at the end
+commit stop@6 relieve commit app.truncate run start
+another thread ends the pins before the table is saved
+save:1 relieve commit app.truncate run kill
 END
 
 explored 'windows' schedule -seconds 4 -depth 8 \

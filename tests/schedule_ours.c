@@ -389,10 +389,7 @@ stop(struct err *e)
 	struct capture *c = &w.pair.c;
 	bool found;
 
-	if (db_pin(c->db, e) != 0)
-		return -1;
-	db_unpin_new(c->db);
-	if (capture_pass(c, &found, e) != 0)
+	if (capture_last_pass(c, &found, e) != 0)
 		return -1;
 	if (checkpoint_free(c, &found, e) == 0)
 		checkpoint_truncate(c, &found, e);
