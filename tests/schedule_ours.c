@@ -262,16 +262,14 @@ __wrap_capture_diff(struct capture *c, struct err *e)
  * with the frames that were consumed still in their place.
  */
 static bool
-excuses(struct capture *c)
+excuses(struct db *db, const struct wal_pos *p)
 {
-	const struct wal_pos *p = &c->pos;
 	struct disk_stat st;
 	struct wal_index x;
 	struct err ignored;
 
-	if (c->doubt || p->frames == 0 ||
-	    __real_db_index(c->db, &x, &ignored) != 1 ||
-	    disk_stat(db_wal_path(c->db), &st, &ignored) != 0 ||
+	if (p->frames == 0 || __real_db_index(db, &x, &ignored) != 1 ||
+	    disk_stat(db_wal_path(db), &st, &ignored) != 0 ||
 	    st.size < wal_size(p->frames, SCHEDULE_PAGE))
 		return true;
 	return (x.salt1 != p->salt1 || x.salt2 != p->salt2) &&
@@ -283,8 +281,12 @@ int __wrap_capture_rejoin(struct capture *c, struct err *e);
 int
 __wrap_capture_rejoin(struct capture *c, struct err *e)
 {
-	w.r.excuses += excuses(c);
-	return __real_capture_rejoin(c, e);
+	struct wal_pos p = c->pos;
+	bool doubt = c->doubt;
+	int rc = __real_capture_rejoin(c, e);
+
+	w.r.excuses += doubt || excuses(c->db, &p);
+	return rc;
 }
 
 int __real_snapshot_rebase(struct emit *em, struct db *db, int levels,
