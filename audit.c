@@ -27,6 +27,8 @@ compare(struct audit *a, struct capture *c, struct emit_file *f,
 	if (pages_get(t, pgno, &hash) &&
 	    hash == ltx_page_hash(t->salt, pgno, page, t->page_size))
 		return 0;
+	if (emit_check(f->em, e) != 0)
+		return -1;	/* read without a pin */
 	a->differed++;
 	log_line(LOG_ERROR, "audit: page is not as it was replicated, sending "
 	    "it again", "path", c->db_path, "page", I64(pgno), NULL);

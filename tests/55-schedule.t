@@ -64,6 +64,8 @@ another thread ends the pins at the end
 commit stop@6 relieve commit app.truncate run start
 another thread ends the pins before the table is saved
 save:1 relieve commit app.truncate run kill
+another thread ends the pins during an audit
+audit:2 relieve grow app.passive
 END
 
 explored 'windows' schedule -seconds 4 -depth 8 \
