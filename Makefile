@@ -103,6 +103,10 @@ lint:
 coverage:
 	@JOBS=$(JOBS) MAKE="$(MAKE)" sh tests/coverage.sh
 
+# Other compilers, machines and run-time checkers.
+portable:
+	@sh tests/portable.sh
+
 bench: all
 	@sh tests/bench.sh
 
@@ -130,4 +134,4 @@ clean:
 	rm -f litestream litestream-test *.o
 
 .PHONY: all demo check units torture soak lint bench peer install \
-	uninstall clean coverage
+	uninstall clean coverage portable

@@ -5,6 +5,7 @@
 # $T is a directory that goes away at exit, as do the children started here;
 # for one of your own: cmd >/dev/null 2>&1 & track $!
 # LITESTREAM, LITESTREAM_TEST and PEERS name others than those of the tree.
+# SLOW=N: a machine that takes N times as long.
 LC_ALL=C TZ=UTC; export LC_ALL TZ
 unset CDPATH LITESTREAM_CONFIG LOG_LEVEL
 TESTS=$(cd "$(dirname "$0")" && pwd -P) || exit 1
@@ -60,7 +61,7 @@ need_peer() {	# [VERSION]: sets PEER; where CI is true it must be there
 }
 
 poll() {	# SECONDS CMD...: until it succeeds; 1 if it never did
-	_end=$(($(date +%s) + $1 + 1)); shift
+	_end=$(($(date +%s) + $1 * ${SLOW:-1} + 1)); shift
 	until "$@" >/dev/null 2>&1; do
 		[ "$(date +%s)" -lt "$_end" ] || return 1
 		sleep 0.02
