@@ -48,6 +48,9 @@ here() {
 	# version: seen in the second round, when clang is there.
 	clang-asan) ! has clang ||
 		(cc=clang; builds stdio.h 0 -fsanitize=address,undefined) ;;
+	i386)	has i686-linux-gnu-gcc ;;
+	s390x)	has s390x-linux-gnu-gcc ;;
+	qemu)	has qemu-s390x-static ;;
 	venv)	python3 -c 'import venv, ensurepip' >/dev/null 2>&1 ;;
 	*)	has "$1" ;;
 	esac
@@ -64,6 +67,11 @@ package() {
 	apt-get:yaml)		echo libyaml-dev ;;
 	apt-get:venv)		echo python3-venv ca-certificates ;;
 	apt-get:xz)		echo xz-utils ;;
+	apt-get:i386)		echo gcc-i686-linux-gnu \
+				    libc6-dev-i386-cross ;;
+	apt-get:s390x)		echo gcc-s390x-linux-gnu \
+				    libc6-dev-s390x-cross ;;
+	apt-get:qemu)		echo qemu-user-static ;;
 	apt-get:asan)		echo gcc ;;
 	apt-get:clang-asan)	echo "libclang-rt-$(clang -dumpversion |
 				    cut -d. -f1)-dev" ;;
@@ -122,6 +130,9 @@ install() {
 needs='cc make sqlite xxhash lz4 yaml sqlite3 mandoc prove venv'
 [ "${CI:-}" != true ] ||
 	needs="$needs clang asan clang-asan shellcheck strace xz"
+# What "make portable" runs on: other machines' libraries are Debian's.
+[ "${CI:-}" != true ] || needs="$needs bmake valgrind"
+[ "${CI:-}:$manager" != true:apt-get ] || needs="$needs i386 s390x qemu"
 for round in 1 2 3; do
 	missing='' packages=''
 	for n in $needs; do
