@@ -46,6 +46,8 @@ POINTS = -Wl,--wrap=db_pin,--wrap=db_unpin_old,--wrap=db_unpin_all \
 	-Wl,--wrap=time_mono_ms,--wrap=time_wall_ms
 SCHEDULE = tests/schedule.c tests/schedule_app.c tests/schedule_ours.c \
 	tests/schedule_state.c tests/schedule_world.c
+
+	tests/bin/unit-restore tests/bin/unit-wal
 LINK = $(CC) $(STD) -I. $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@
 
 all: bin/litestream bin/litestream-test
@@ -76,6 +78,7 @@ tests/bin/unit-compact: tests/unit-compact.c
 tests/bin/unit-config: tests/unit-config.c
 tests/bin/unit-plan: tests/unit-plan.c
 tests/bin/unit-restore: tests/unit-restore.c
+tests/bin/unit-wal: tests/unit-wal.c
 
 tests/bin/schedule: $(SCHEDULE) tests/schedule.h $(OBJ)
 	mkdir -p tests/bin && $(LINK) $(SCHEDULE) $(OBJ) $(POINTS) $(LDLIBS)
