@@ -21,7 +21,7 @@ with open(sys.argv[1], 'r+b') as f:
 END
 sql "$db" 'PRAGMA journal_mode = WAL; INSERT INTO t(b) VALUES(randomblob(200000))
     ' >/dev/null
-is "$title: its size" "$(sql "$db" 'PRAGMA page_count')" 70004
+[ "$(sql "$db" 'PRAGMA page_count')" -gt 70000 ]; result $? "$title: its size"
 start_replicate "$db" "$dir"
 txid1() { [ -e "$dir/ltx/0/0000000000000001-0000000000000001.ltx" ]; }
 ok "$title: first backup" poll 120 txid1
