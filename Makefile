@@ -48,6 +48,12 @@ SCHEDULE = tests/schedule.c tests/schedule_app.c tests/schedule_ours.c \
 	tests/schedule_state.c tests/schedule_world.c
 
 	tests/bin/unit-restore tests/bin/unit-wal
+
+FUZZ = tests/fuzz/chain.c tests/fuzz/config.c tests/fuzz/form.c \
+	tests/fuzz/fuzz.h tests/fuzz/ltx-fixed.c tests/fuzz/ltx.c \
+	tests/fuzz/main.c tests/fuzz/mem.c tests/fuzz/opt.c \
+	tests/fuzz/pages.c tests/fuzz/seam.h tests/fuzz/text.c \
+	tests/fuzz/unlz4.c tests/fuzz/wal.c
 LINK = $(CC) $(STD) -I. $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@
 
 all: bin/litestream bin/litestream-test
@@ -83,10 +89,15 @@ tests/bin/unit-wal: tests/unit-wal.c
 tests/bin/schedule: $(SCHEDULE) tests/schedule.h $(OBJ)
 	mkdir -p tests/bin && $(LINK) $(SCHEDULE) $(OBJ) $(POINTS) $(LDLIBS)
 
+# The fuzz targets without libFuzzer, for 54-fuzz.t.
+tests/bin/fuzz/built: $(OBJ) tests/fuzz.sh $(FUZZ)
+	CC='$(CC)' FLAGS='$(STD) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS)' \
+		LDLIBS='$(LDLIBS)' sh tests/fuzz.sh build tests/bin/fuzz
+
 demo: all
 	@sh tests/demo.sh
 
-units: $(UNIT) tests/bin/schedule
+units: $(UNIT) tests/bin/schedule tests/bin/fuzz/built
 
 check: all units
 	@prove -f -o -j$(JOBS) -e sh tests
@@ -113,6 +124,11 @@ portable:
 bench: all
 	@sh tests/bench.sh
 
+# make fuzz SECONDS=n for each target, or RUNS=n
+fuzz: all
+	@FLAGS='$(STD) $(CPPFLAGS)' LDLIBS='$(LDLIBS)' sh tests/fuzz.sh run \
+		'$(SECONDS)' '$(RUNS)'
+
 # The real Litestream, for the interchange tests.
 peer:
 	@sh tests/peer.sh
@@ -137,4 +153,4 @@ clean:
 	rm -f litestream litestream-test *.o
 
 .PHONY: all demo check units torture soak lint bench peer install \
-	uninstall clean coverage portable
+	uninstall clean coverage portable fuzz

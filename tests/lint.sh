@@ -77,7 +77,7 @@ for f in *.[ch]; do
 	esac
 done | complain 'conditional compilation'
 
-for f in *.[ch] tests/*.[ch]; do
+for f in *.[ch] tests/*.[ch] tests/fuzz/*.[ch]; do
 	[ -e "$f" ] || continue
 	expand "$f" | awk -v f="$f" '
 	length > 80 { print f ":" NR ": " length " columns" }
@@ -91,18 +91,20 @@ for f in *.[ch] tests/*.[ch]; do
 	}'
 done | complain 'long lines and functions'
 
-for f in *.[ch] tests/unit-*.c; do
+for f in *.[ch] tests/unit-*.c tests/fuzz/*.[ch]; do
 	case $f in
+	tests/fuzz/*) grep -q "$f" Makefile || echo "$f" ;;
 	tests/*) grep -q "^tests/bin/.*: $f" Makefile || echo "$f" ;;
 	*.c) grep -q "[= $tab]${f%.c}\.o" Makefile || echo "$f" ;;
 	*.h) grep -q "[= $tab]$f" Makefile || echo "$f" ;;
 	esac
 done | complain 'not in the Makefile'
 
-for f in *.[ch] *.md *.sh Makefile .ci/run man/* tests/*.*; do
+for f in *.[ch] *.md *.sh Makefile .ci/run man/* tests/*.* tests/fuzz/*; do
 	[ ! -f "$f" ] || grep -Hn "[ $tab]\$" "$f"
 done | complain 'blanks at the end of a line'
-for f in *.[ch] *.sh Makefile .ci/run tests/*.sh tests/*.[cht]; do
+for f in *.[ch] *.sh Makefile .ci/run tests/*.sh tests/*.[cht] \
+    tests/fuzz/*.[ch]; do
 	[ ! -f "$f" ] || sed 3q "$f" | grep -q 'SPDX-License-Identifier: ISC' ||
 	    echo "$f"
 done | complain 'no SPDX line'
