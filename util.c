@@ -14,6 +14,8 @@
 
 #include "util.h"
 
+#define TM_YEAR_0 1900
+
 #ifdef CLOCK_BOOTTIME
 #define CLOCK_SINCE_BOOT CLOCK_BOOTTIME
 #else
@@ -171,14 +173,18 @@ time_text(char buf[TEXT_SIZE], int64_t ms, bool with_ms)
 	int64_t rest = ms % 1000;
 	time_t t = (time_t)(ms / 1000 - (rest < 0));
 	struct tm tm;
+	size_t n;
 
 	if (rest < 0)
 		rest += 1000;
-	if (gmtime_r(&t, &tm) == NULL ||
-	    strftime(buf, TEXT_SIZE, "%Y-%m-%dT%H:%M:%S", &tm) == 0) {
+	if (gmtime_r(&t, &tm) == NULL) {
 		snprintf(buf, TEXT_SIZE, "%lld ms", (long long)ms);
 		return buf;
 	}
+	/* Not %Y, which need not have four digits. */
+	n = (size_t)snprintf(buf, TEXT_SIZE, "%04lld",
+	    (long long)tm.tm_year + TM_YEAR_0);
+	strftime(buf + n, TEXT_SIZE - n, "-%m-%dT%H:%M:%S", &tm);
 	if (with_ms)
 		snprintf(buf + strlen(buf), TEXT_SIZE - strlen(buf),
 		    ".%03d", (int)rest);

@@ -174,6 +174,9 @@ text() {
 	6 ~/a/../b//c
 	6 sqlite3:///x/./y
 	E
+	# What was found: years before 1000 were printed with less than four
+	# digits.
+	printf '\0040000-12-31t23:59:60.123456+05:30' >text/year
 }
 
 unlz4() {
