@@ -169,6 +169,14 @@ ok 'a link where the temporary of a restore will be' "$LS" restore \
     -o d/app/o.db "file://$T/d/r"
 ok 'the restored database is a file' test -f d/app/o.db -a ! -L d/app/o.db
 
+# One whose -wal and -shm the application could not open.
+fresh; chmod 777 d/app; chmod 644 d/app/a.db; mkdir -m 777 d/r
+status 1 'a user who would lock the application out' as 65533 ./ls replicate \
+    -once d/app/a.db "file://$T/d/r"
+matches 'is refused' "$T/err" '^Error: .*a\.db: owned by uid 65534'
+rm -r d/r; "$LS" replicate -once d/app/a.db "file://$T/d/r" >log 2>&1
+chmod 755 d/app
+
 # Readers of a database can neither hold its replicator up nor change a thing.
 start_replicate d/app/a.db "$T/d/r"
 poll 20 grep -q 'replicating to' log

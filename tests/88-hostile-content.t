@@ -144,13 +144,13 @@ for commit in 1000000 4294967294; do
 	[ "$size" -lt 1000 ]; result $? "$commit pages in $size bytes"
 	status 4 "$commit pages: restore" python3 limits.py "$LS" restore \
 	    -o o.db "$url"
-	small "$commit pages: restore" 600
+	small "$commit pages: restore" 64
 	ok "$commit pages: nothing is left" test ! -e o.db -a ! -e o.db.tmp
 	status 4 "$commit pages: verify" python3 limits.py "$LS" verify "$url"
 	cp -R "$dir" again; rm -rf .app.db-litestream
 	ok "$commit pages: replicate goes on" python3 limits.py "$LS" \
 	    replicate -once -adopt "$db" "file://$T/again"
-	small "$commit pages: replicate" 600
+	small "$commit pages: replicate" 64
 	ok "$commit pages: and restores" restore_same "$db" "$T/again"
 	rm -rf again
 done
