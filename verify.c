@@ -286,11 +286,15 @@ examine(struct state *s, struct err *e)
 
 /* Beyond the replica's files */
 
+/* What is absent is not the replica. */
 static void
 unsure(struct verify_report *r, const struct err *e)
 {
-	if (r->unsure.kind == ERR_NONE)
-		r->unsure = *e;
+	if (r->unsure.kind != ERR_NONE)
+		return;
+	r->unsure = *e;
+	if (e->kind == ERR_ABSENT)
+		r->unsure.kind = ERR_SYSTEM;
 }
 
 static void
