@@ -68,7 +68,6 @@ const struct ltx_header *ltx_header(const struct ltx_reader *r);
  * left. */
 int	ltx_next(struct ltx_reader *r, struct ltx_page *p, struct err *e);
 /* After the end: the trailer. */
-uint64_t ltx_post_checksum(const struct ltx_reader *r);
 uint64_t ltx_file_checksum(const struct ltx_reader *r);
 /* Bytes read so far, for progress. */
 uint64_t ltx_bytes_read(const struct ltx_reader *r);

@@ -113,12 +113,6 @@ ltx_header(const struct ltx_reader *r)
 }
 
 uint64_t
-ltx_post_checksum(const struct ltx_reader *r)
-{
-	return r->post_checksum;
-}
-
-uint64_t
 ltx_file_checksum(const struct ltx_reader *r)
 {
 	return r->file_checksum;
