@@ -22,9 +22,18 @@ sql a.db 'INSERT INTO t VALUES(1)'
 ok 'of two transactions' "$LS" replicate -once a.db "$url"
 
 # A file that cannot be read now is no damage.
-status 1 'verify, a file cannot be read' shim SHIM_ROOT="$T/r/ltx/0" \
-    SHIM_FAIL=4:5:once:reads "$LS" verify "$url"
-matches 'which is not damage' err \
-    '^Error: .*/ltx/0/0.*: (open|read): Input/output error$'
-is 'and nothing is reported' "$(cat out)" ''
+for k in 1 2 3 4 5 6 7 8; do
+	status 1 "verify, call $k fails" shim SHIM_ROOT="$T/r/ltx" \
+	    SHIM_FAIL=$k:5:once:reads "$LS" verify "$url"
+	matches 'which is not damage' err \
+	    '^Error: .*/r/ltx.*: (open|read): Input/output error$'
+	is 'and nothing is reported' "$(cat out)" ''
+done
+
+# No memory, no random numbers.
+status 1 'no memory' shim SHIM_ALLOC=20:on "$LS" replicate -once a.db "$url"
+matches 'is said' err '^Error: .*out of memory$'
+status 1 'no random numbers' shim SHIM_ROOT=/dev/urandom \
+    SHIM_FAIL=1:5:on:reads "$LS" verify -full "$url"
+is 'is said' "$(cat err)" 'Error: /dev/urandom: cannot read'
 done_testing

@@ -13,7 +13,7 @@ says() {	# STATUS TITLE REGEX ARG...: the error
 sql a.db 'PRAGMA journal_mode = WAL; CREATE TABLE x(a)' >/dev/null
 for p in burst random wave; do
 	ok "load, $p" "$LT" load -db a.db -pattern $p -write-rate 300 \
-	    -read-ratio 0.5 -duration 600ms
+	    -read-ratio 0.5 -duration 1.1s
 	matches "$p: wrote" err 'total_writes=[1-9][0-9]* .* total_errors=0'
 done
 says 1 'a pattern of no name' 'invalid pattern: flat' \
