@@ -31,8 +31,15 @@ for k in 1 2 3 4 5 6 7 8; do
 done
 
 # No memory, no random numbers.
-status 1 'no memory' shim SHIM_ALLOC=20:on "$LS" replicate -once a.db "$url"
-matches 'is said' err '^Error: .*out of memory$'
+shim SHIM_COUNT="$T/count" "$LS" verify "$url" >/dev/null
+read -r _ _ allocs <count
+if [ "$allocs" -gt 0 ]; then
+	status 1 'no memory' shim SHIM_ALLOC=20:on "$LS" replicate -once a.db \
+	    "$url"
+	matches 'is said' err '^Error: .*out of memory$'
+else
+	skip 'no memory' 'a sanitizer allocates'
+fi
 status 1 'no random numbers' shim SHIM_ROOT=/dev/urandom \
     SHIM_FAIL=1:5:on:reads "$LS" verify -full "$url"
 is 'is said' "$(cat err)" 'Error: /dev/urandom: cannot read'
