@@ -95,7 +95,7 @@ dbs:
   - {path: $T/locked.db, replica: {path: $T/unlocked}}
 END
 daemon two "$LS" replicate -config two.yml
-waits two 'msg="not replicated any more".*child.db'
+waits two 'level=ERROR .*/child.db .*is the replica of another database'
 poll 20 test -e "$(snapshot unlocked)"; result $? 'the other is replicated'
 kill -TERM "$PID"
 ends 6 'and the status tells of the first'
