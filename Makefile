@@ -36,6 +36,11 @@ HDR = apply.h follow.h standby.h cmd_config.h config.h keys.h node.h scan.h \
 	test_cmds.h text.h trouble.h upkeep.h util.h wal.h watch.h
 UNIT = tests/bin/unit-config tests/bin/unit-compact tests/bin/unit-ltx tests/bin/unit-plan \
 	tests/bin/unit-restore
+
+	test_cmds.h trouble.h upkeep.h util.h wal.h watch.h
+UNIT = tests/bin/unit-capture tests/bin/unit-config tests/bin/unit-compact \
+	tests/bin/unit-ltx tests/bin/unit-plan tests/bin/unit-restore \
+	tests/bin/unit-retain
 # Calls between modules at which the schedule explorer can stop.
 POINTS = -Wl,--wrap=db_pin,--wrap=db_unpin_old,--wrap=db_unpin_all \
 	-Wl,--wrap=db_checkpoint,--wrap=db_sync,--wrap=db_truncate_wal \
@@ -80,11 +85,14 @@ $(UNIT): $(OBJ) tests/tap.h
 	mkdir -p tests/bin && $(LINK) tests/$(@F).c $(OBJ) $(LDLIBS)
 
 tests/bin/unit-ltx: tests/unit-ltx.c
+tests/bin/unit-capture: tests/unit-capture.c
 tests/bin/unit-compact: tests/unit-compact.c
 tests/bin/unit-config: tests/unit-config.c
 tests/bin/unit-plan: tests/unit-plan.c
 tests/bin/unit-restore: tests/unit-restore.c
 tests/bin/unit-wal: tests/unit-wal.c
+
+tests/bin/unit-retain: tests/unit-retain.c
 
 tests/bin/schedule: $(SCHEDULE) tests/schedule.h $(OBJ)
 	mkdir -p tests/bin && $(LINK) $(SCHEDULE) $(OBJ) $(POINTS) $(LDLIBS)
@@ -121,6 +129,10 @@ coverage:
 portable:
 	@sh tests/portable.sh
 
+# Mistakes made on purpose: the suite must notice each of them.
+mutants:
+	@sh tests/mutants.sh
+
 bench: all
 	@sh tests/bench.sh
 
@@ -154,3 +166,5 @@ clean:
 
 .PHONY: all demo check units torture soak lint bench peer install \
 	uninstall clean coverage portable fuzz
+
+	uninstall clean coverage mutants

@@ -9,7 +9,7 @@ command -v strace >/dev/null || skip_all 'no strace'
 strace -f -o "$T/trace" true 2>"$T/err" ||
     skip_all "strace: $(tail -n 1 "$T/err")"
 trace() {
-	ASAN_OPTIONS=detect_leaks=0 strace -f -y -s 200 -o "$T/trace" -e trace=open,openat,creat,close,write,pwrite64,writev,rename,renameat,renameat2,link,linkat,unlink,unlinkat,fsync,fdatasync,ftruncate,utimensat,fcntl,?fcntl64,rt_sigaction "$@"
+	ASAN_OPTIONS=detect_leaks=0 strace -f -y -s 200 -o "$T/trace" -e trace=open,openat,creat,close,?mkdir,mkdirat,write,pwrite64,writev,rename,renameat,renameat2,link,linkat,unlink,unlinkat,fsync,fdatasync,ftruncate,utimensat,fcntl,?fcntl64,rt_sigaction "$@"
 }
 
 sql "$db" 'PRAGMA journal_mode = WAL; CREATE TABLE t(id INTEGER PRIMARY KEY, b);
@@ -72,6 +72,9 @@ for call in lines:
     elif name in ('fsync', 'fdatasync') and path:
         synced.add(path)
         unsynced_dirs.pop(path, None)
+    elif name.startswith('mkdir'):
+        if (strings[0] + '/').startswith(root + '/'):
+            unsynced_dirs[strings[0].rsplit('/', 1)[0]] = strings[0]
     elif name.startswith('rename') or name.startswith('link'):
         old, new = strings[0], strings[1]
         if path and not new.startswith('/'):
