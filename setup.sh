@@ -129,7 +129,7 @@ install() {
 
 needs='cc make sqlite xxhash lz4 yaml sqlite3 mandoc prove venv'
 [ "${CI:-}" != true ] ||
-	needs="$needs clang asan clang-asan shellcheck strace xz"
+	needs="$needs clang asan clang-asan shellcheck strace xz patch"
 # What "make portable" runs on: other machines' libraries are Debian's.
 [ "${CI:-}" != true ] || needs="$needs bmake valgrind"
 [ "${CI:-}:$manager" != true:apt-get ] || needs="$needs i386 s390x qemu"
