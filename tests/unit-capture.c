@@ -108,6 +108,9 @@ test_tail(int bytes, bool fits)
 	rc = checkpoint_locked(&p.c, &complete, &e);
 	ok(rc == 0 && complete == fits, "under the write lock, %d bytes",
 	    bytes);
+	if (fits)
+		ok(checkpoint_locked(&p.c, &complete, &e) == 0 && complete,
+		    "and with nothing to read");
 }
 
 static void

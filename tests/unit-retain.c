@@ -64,6 +64,8 @@ main(void)
 	    "1:1-1 1:2-2 ");
 	goes("what the next level does not have stays",
 	    "1:1-1@90 1:2-2@90 1:3-3@90 2:1-1@90 9:1-3@90", 1, "1:1-1 ");
+	goes("the last of a level stays", "1:1-3@90 2:1-3@90 9:1-3@90", 1,
+	    "");
 	goes("what is not in the base stays",
 	    "1:1-1@90 1:2-2@90 1:3-3@50 2:1-3@50 9:1-1@90", 1, "1:1-1 ");
 	goes("level 0 by what one file of level 1 has",
