@@ -28,7 +28,7 @@ sql "$db" 'PRAGMA page_size = 512; PRAGMA journal_mode = WAL;
     CREATE TABLE t(id INTEGER PRIMARY KEY, b)' >/dev/null
 daemon() {
 	ASAN_OPTIONS=detect_leaks=0 strace -f -y -s 8 -o "$T/trace" \
-	    -e trace=fcntl,fsync,fdatasync,pwrite64 \
+	    -e trace=fcntl,?fcntl64,fsync,fdatasync,pwrite64 \
 	    "$LS" replicate "$db" "file://$dir" \
 	    >"$T/log" 2>&1 </dev/null &
 	PID=$!; track "$PID"
@@ -58,10 +58,10 @@ for line in trace:
     if m:
         events.append((m[1], m[2], m[3], int(m[4])))
 def lock(e, byte):
-    return e[0] == 'fcntl' and e[3] == 0 and \
+    return e[0].startswith('fcntl') and e[3] == 0 and \
         'F_WRLCK, l_whence=SEEK_SET, l_start=%d,' % byte in e[2]
 def unlock(e, byte):
-    return e[0] == 'fcntl' and \
+    return e[0].startswith('fcntl') and \
         'F_UNLCK, l_whence=SEEK_SET, l_start=%d,' % byte in e[2]
 writes = [i for i, e in enumerate(events)
           if e[0] == 'pwrite64' and e[1] == db]
@@ -80,7 +80,7 @@ if what == 'pins':      # how often none was left
     held, none = set(), 0
     for e in events:
         m = re.search(r'l_type=F_(\w+), l_whence=SEEK_SET, l_start=(\d+)', e[2])
-        if e[0] != 'fcntl' or e[3] != 0 or not m or \
+        if not e[0].startswith('fcntl') or e[3] != 0 or not m or \
                 not 123 <= int(m[2]) <= 127:
             continue
         if m[1] == 'RDLCK':

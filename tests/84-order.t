@@ -16,11 +16,11 @@ commit() { sql "$db" 'INSERT INTO t(b) VALUES(randomblob(500))'; }
 calls() {
 	_in=$1; shift
 	ASAN_OPTIONS=detect_leaks=0 strace -f -y -s 200 -o "$T/trace" -e \
-	    trace=pwrite64,fsync,fdatasync,rename,link,unlink,ftruncate \
+	    trace=pwrite64,fsync,fdatasync,?rename,?renameat,renameat2,?link,linkat,?unlink,unlinkat,ftruncate \
 	    "$@" >"$T/out" 2>&1 </dev/null
 }
 order() { python3 - "$T/trace" "$T/$1" <<'END'
-import re, sys
+import os, re, sys
 trace, root = sys.argv[1:]
 last = None
 for line in open(trace, errors='replace'):
@@ -28,12 +28,16 @@ for line in open(trace, errors='replace'):
     if not m:
         continue
     fd = re.match(r'\d+<([^>]*)>', m[2])
-    paths = [fd[1]] if fd else re.findall(r'"([^"]*)"', m[2])
+    paths = [os.path.join(d, n) for d, n in re.findall(
+        r'(?:(?:\d+<|AT_FDCWD<?)([^>,]*)>?, )?"([^"]*)"', m[2])
+             if m[1] != 'pwrite64']
+    if fd and not paths:
+        paths = [fd[1]]
     if any(p != root and not p.startswith(root + '/') for p in paths):
         continue
     names = [p[len(root) + 1:] or '.' for p in paths]
     call = {'pwrite64': 'write', 'fdatasync': 'fsync',
-            'ftruncate': 'write'}.get(m[1], m[1])
+            'ftruncate': 'write'}.get(m[1], re.sub('at2?$', '', m[1]))
     text = ' '.join([call] + names)
     if text != last:
         print(text)

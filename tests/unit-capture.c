@@ -330,10 +330,11 @@ test_audit(void)
 static void
 choose(const char *what)
 {
-	if (strcmp(what, "tail") == 0) {
+	if (strcmp(what, "tail") == 0)
 		test_tail(100000, true);
+	else if (strcmp(what, "long") == 0)
 		test_tail(2000000, false);
-	} else if (strcmp(what, "pin") == 0)
+	else if (strcmp(what, "pin") == 0)
 		test_pin();
 	else if (strcmp(what, "full") == 0)
 		test_full();
