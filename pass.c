@@ -104,23 +104,19 @@ static int
 set_aside(struct pass *p, size_t i, const char *why, struct err *e)
 {
 	struct store_file *f = &p->l.file[i];
-	char *path = store_path(p->root, f), *dir = path_dir(path);
-	char *aside = xasprintf("%s.damaged", path);
+	char *path = store_path(p->root, f);
 	int rc = 0;
 
 	log_line(LOG_WARN, p->dry ? "damaged file" : "damaged file set aside",
 	    "path", path, "error", why, NULL);
 	if (!p->dry)
-		rc = disk_rename(path, aside, e) != 0 ||
-		    disk_sync_dir(dir, e) != 0 ? -1 : 0;
+		rc = store_set_aside(path, e);
 	if (p->aside == 0)
 		p->aside = 1;
 	if (f->max_txid > p->aside && (!f->bad || (f->level == 0 &&
 	    f->max_txid == pass_max(&p->l, -1) + 1)))
 		p->aside = f->max_txid;
 	memmove(f, f + 1, (--p->l.n - i) * sizeof(*f));
-	free(aside);
-	free(dir);
 	free(path);
 	return rc;
 }

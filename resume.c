@@ -73,20 +73,6 @@ set_aside(struct resume *r, struct store_file *f, const char *why)
 	r->aside[r->n_aside++] = path;
 }
 
-/* Out of the way of whoever plans, kept for whoever looks. */
-static void
-rename_aside(const char *path)
-{
-	char *aside = xasprintf("%s.damaged", path), *dir = path_dir(path);
-	struct err e;
-
-	if (disk_rename(path, aside, &e) != 0 || disk_sync_dir(dir, &e) != 0)
-		log_line(LOG_ERROR, "cannot set damaged file aside", "error",
-		    e.text, NULL);
-	free(dir);
-	free(aside);
-}
-
 void
 resume_free(struct resume *r)
 {
@@ -545,10 +531,13 @@ resume_claim(const struct resume *r, struct pages *t,
 {
 	struct store_identity i, me;
 	int rc = 0, got;
+	struct err why;
 	size_t k;
 
 	for (k = 0; k < r->n_aside; k++)
-		rename_aside(r->aside[k]);
+		if (store_set_aside(r->aside[k], &why) != 0)
+			log_line(LOG_ERROR, "cannot set damaged file aside",
+			    "error", why.text, NULL);
 	if ((got = store_identity_read(r->root, &i, e)) < 0)
 		return -1;
 	store_identity_new(&me, r->db_path, r->page_size);

@@ -302,6 +302,19 @@ store_contradicts(const struct store_file *a, const struct store_file *b)
 }
 
 int
+store_set_aside(const char *path, struct err *e)
+{
+	char *aside = xasprintf("%s.damaged", path), *dir = path_dir(path);
+	int rc = disk_rename(path, aside, e);
+
+	if (rc == 0)
+		rc = disk_sync_dir(dir, e);
+	free(dir);
+	free(aside);
+	return rc;
+}
+
+int
 store_open(const char *root, const struct store_file *f, struct err *e)
 {
 	char *path = store_path(root, f);

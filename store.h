@@ -69,6 +69,9 @@ bool	store_contradicts(const struct store_file *a,
 /* The directory of a level; descriptor or -1.  Below ROOT no symbolic link is
  * followed: whoever owns a replica must not lead us into another. */
 int	store_open_level(const char *root, int level, struct err *e);
+/* Renames the damaged file at path, durably, to NAME.damaged: out of the way of
+ * whoever plans, and kept for whoever looks. */
+int	store_set_aside(const char *path, struct err *e);
 /* Opens for reading; descriptor or -1 (ERR_ABSENT if it has gone). */
 int	store_open(const char *root, const struct store_file *f,
 	    struct err *e);
