@@ -69,12 +69,16 @@ while time.time() < until and not os.path.exists('hurt.done'):
 END
 python3 writer.py 30 & writer=$!; track $writer
 # Breaks the newest file, that level 1 does not have yet, until it is noticed.
+hurt=''
 closed() { says rebase 'level=WARN msg="full image"'; }
 hurt() {
 	closed && return
 	f=$(find rebase.replica/ltx/0 -name '*.ltx' | sort | tail -n 1)
-	[ "$f" != "$(first rebase 1)" ] && [ "$(wc -c <"$f")" -gt 400 ] &&
-	    flip "$f" 300 255
+	if [ "$f" != "$hurt" ] && [ "$f" != "$(first rebase 1)" ] &&
+	    [ "$(wc -c <"$f")" -gt 400 ]; then
+		flip "$f" 300 255	# once: twice would mend it
+		hurt=$f
+	fi
 	sleep 1.3; closed
 }
 (sleep 1; poll 25 hurt; sleep 1; : >hurt.done) 2>/dev/null & track $!
