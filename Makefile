@@ -34,13 +34,9 @@ HDR = apply.h follow.h standby.h cmd_config.h config.h keys.h node.h scan.h \
 	job.h levels.h log.h ltx.h ltx_format.h merge.h operand.h opt.h pages.h pair.h pass.h plan.h \
 	replicate.h restore.h resume.h retain.h setup.h snapshot.h store.h \
 	test_cmds.h text.h trouble.h upkeep.h util.h wal.h watch.h
-UNIT = tests/bin/unit-config tests/bin/unit-compact tests/bin/unit-ltx tests/bin/unit-plan \
-	tests/bin/unit-restore
-
-	test_cmds.h trouble.h upkeep.h util.h wal.h watch.h
 UNIT = tests/bin/unit-capture tests/bin/unit-config tests/bin/unit-compact \
 	tests/bin/unit-ltx tests/bin/unit-plan tests/bin/unit-restore \
-	tests/bin/unit-retain
+	tests/bin/unit-retain tests/bin/unit-wal
 # Calls between modules at which the schedule explorer can stop.
 POINTS = -Wl,--wrap=db_pin,--wrap=db_unpin_old,--wrap=db_unpin_all \
 	-Wl,--wrap=db_checkpoint,--wrap=db_sync,--wrap=db_truncate_wal \
@@ -51,9 +47,6 @@ POINTS = -Wl,--wrap=db_pin,--wrap=db_unpin_old,--wrap=db_unpin_all \
 	-Wl,--wrap=time_mono_ms,--wrap=time_wall_ms
 SCHEDULE = tests/schedule.c tests/schedule_app.c tests/schedule_ours.c \
 	tests/schedule_state.c tests/schedule_world.c
-
-	tests/bin/unit-restore tests/bin/unit-wal
-
 FUZZ = tests/fuzz/chain.c tests/fuzz/config.c tests/fuzz/form.c \
 	tests/fuzz/fuzz.h tests/fuzz/ltx-fixed.c tests/fuzz/ltx.c \
 	tests/fuzz/main.c tests/fuzz/mem.c tests/fuzz/opt.c \
@@ -165,6 +158,4 @@ clean:
 	rm -f litestream litestream-test *.o
 
 .PHONY: all demo check units torture soak lint bench peer install \
-	uninstall clean coverage portable fuzz
-
-	uninstall clean coverage mutants
+	uninstall clean coverage portable fuzz mutants

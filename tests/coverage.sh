@@ -10,12 +10,15 @@ cd "$(dirname "$0")/.." || exit 1
 tree=${KEEP:-$(mktemp -d "${TMPDIR:-/tmp}/litestream.XXXXXX")} || exit 1
 [ -n "${KEEP:-}" ] || trap 'rm -rf "$tree"' EXIT
 trap 'exit 1' HUP INT TERM
-mkdir -p "$tree/tests" && cp -Rp ./*.[ch] ./*.md Makefile setup.sh man "$tree" &&
-    cp -p tests/*.* "$tree/tests" || exit 1
+mkdir -p "$tree/tests" || exit 1
+cp -Rp ./*.[ch] ./*.md Makefile setup.sh man "$tree" || exit 1
+for f in tests/*; do
+	[ "$f" = tests/bin ] || cp -Rp "$f" "$tree/tests" || exit 1
+done
 export PEERS="${PEERS:-$PWD/tests/.peer}" CC=gcc
 cd "$tree" || exit 1
 { gcc -c -o coverage.o tests/coverage.c; "${MAKE:-make}" CC=gcc all units \
-    CPPFLAGS=-D_exit=coverage_exit LDFLAGS=coverage.o \
+    CPPFLAGS=-D_exit=coverage_exit LDFLAGS="$PWD/coverage.o" \
     'CFLAGS=-O0 -g --coverage -fprofile-update=atomic -std=gnu11'
 } >make.log 2>&1 || { cat make.log; exit 1; }
 # The files of counts are there now, and other users, too, can add to them.
