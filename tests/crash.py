@@ -50,6 +50,7 @@ QUICK_S = 4.0
 QUICK = 60               # crashes, if they can be done in that time
 ROUND = 20               # between looks at the clock
 WORKERS = 3
+WAIT_S = 30
 OPEN, CLOSE, WRITE, TRUNC, SYNC, RENAME, LINK, UNLINK, MKDIR, TIMES, CHMOD = \
     range(1, 12)
 OPS = ['', 'open', 'close', 'write', 'truncate', 'fsync', 'rename', 'link',
@@ -279,7 +280,7 @@ class Life:
         return False
 
     def wait(self, what, done):
-        check(self.until(20, done), 'life: in 20 s it did not %s', what)
+        check(self.until(WAIT_S, done), 'life: it did not %s', what)
 
     def wait_published(self):
         out = os.path.join(self.dir, 'probe')
@@ -718,7 +719,7 @@ class Crash:
         path = os.path.join(self.base, 'out', 'follow.db')
         p = start_follow(None, path, self.root)
         try:
-            until = time.monotonic() + 10
+            until = time.monotonic() + WAIT_S
             while not follows(path, self.root):
                 check(p.status() is None and time.monotonic() < until,
                       'restore -f does not go on: %s', p.status())

@@ -13,16 +13,14 @@ the path and the reason, and no temporary left.  restore -f, which is stopped
 when it has caught up, does so whatever failed once.
 """
 import os
-import shutil
-import subprocess
 import sys
-import tempfile
 import time
 
 sys.dont_write_bytecode = True
-from crash import (LITESTREAM, Failure, Writer, build_shim, env_of, follows,
-                   litestream)
+import harness
+from crash import Writer, follows, start_follow
 from fault import Run, Step, Trial, live
+from harness import check, env_of, run, text_of
 
 SEED = 1
 WAIT_S = 20
@@ -37,27 +35,22 @@ class Once(Trial):
 
 
 class Follow(Trial):
+    fast = ('follow',)
+
     def check(self):
-        path, log = self.base + '/out/follow.db', self.base + '.log'
-        with open(log, 'wb') as f:
-            p = subprocess.Popen(
-                [LITESTREAM, 'restore', '-f', '-follow-interval', '20ms', '-o',
-                 path, 'file://' + self.root], stdin=subprocess.DEVNULL,
-                stdout=f, stderr=f, env=dict(self.env(), SHIM_SPEED='40'))
+        log = self.base + '.log'
+        p = start_follow(self.env(), self.standby, self.root, log)
         end = time.monotonic() + WAIT_S
-        while p.poll() is None and time.monotonic() < end and \
-                not follows(path, self.root):
+        while p.status() is None and time.monotonic() < end and \
+                not follows(self.standby, self.root):
             time.sleep(.005)
-        p.terminate()
-        rc = p.wait(WAIT_S)
+        rc, text = p.stop(), text_of(log)
         self.hit = os.path.exists(self.base + '.hit')
-        with open(log, errors='replace') as f:
-            text = f.read()
         self.quiet = not self.says(text)
-        if rc not in (0, 1) or (rc == 1 and self.quiet):
-            raise Failure('status %d: %s' % (rc, text.strip()))
-        if rc == 0 and not follows(path, self.root):
-            raise Failure('did not catch up: %s' % text.strip())
+        check(rc in (0, 1) and not (rc == 1 and self.quiet),
+              'status %d: %s', rc, text.strip())
+        check(rc == 1 or follows(self.standby, self.root),
+              'did not catch up: %s', text.strip())
         self.check_left(text)
 
 
@@ -68,19 +61,18 @@ def behind(life, number):
     v, data = w.state()
     life.committed[data] = v
     w.c.close()
-    rc, text = litestream(env_of(life.shim, clock=life.clock), 'replicate',
-                          '-once', life.db, 'file://' + life.root)
-    if rc != 0:
-        raise Failure('replicate: %s' % text)
+    rc, text = run('replicate', '-once', life.db, 'file://' + life.root,
+                   env=env_of(life.dir, clock=life.clock))
+    check(rc == 0, 'replicate: %s', text)
     return Step(life, number, 'follow', ())
 
 
 KIND = {'follow': Follow}
 
 
-def count(run, step):
-    t = KIND.get(step.kind, Once)(run, step, 'none', 0, 'none', 'none')
-    t.prepare(os.path.join(run.dir, 'count%04d' % step.number))
+def count(all_, step):
+    t = KIND.get(step.kind, Once)(all_, step, 'none', 0, 'none', 'none')
+    t.prepare(os.path.join(all_.dir, 'count%04d' % step.number))
     t.check()
     return t.counts()
 
@@ -88,7 +80,7 @@ def count(run, step):
 def steps_of(life, steps):
     """One of each kind: first backup, append, policy, prune, restore, rebase;
     and what only reads."""
-    chosen = {}
+    chosen, steps = {}, [s for s in steps if s.kind != 'follow']
     for s in steps[1:]:
         if s.kind != 'daemon':
             chosen.setdefault(' '.join(s.args), s)
@@ -99,29 +91,28 @@ def steps_of(life, steps):
     return out + [behind(life, len(steps) + len(out))]
 
 
+def play(args, directory):
+    harness.build_all(directory)
+    life, steps = live(directory, SEED, False)
+    all_ = Run(directory, life, steps_of(life, steps), False)
+    all_.total, all_.with_db, trials = [0, 0, 0], True, []
+    for s in all_.steps:
+        n = count(all_, s)
+        all_.total = [a + n[b] for a, b in zip(all_.total, (
+            'calls', 'reads', 'alloc'))]
+        kind = KIND.get(s.kind, Once)
+        trials += [kind(all_, s, what, k, 'EIO', 'once')
+                   for what in ('calls', 'reads')
+                   for k in range(1, n[what] + 1)]
+    all_.perform([t for t in trials if not args.only or
+                  t.name.startswith(args.only + ':')], None)
+    return all_.report()
+
+
 def main():
-    directory = tempfile.mkdtemp(prefix='litestream-errors.')
-    run = None
-    try:
-        life, steps = live(directory, build_shim(directory), SEED, False)
-        run = Run(directory, life, steps_of(life, steps), False)
-        run.total, run.with_db, trials = [0, 0, 0], True, []
-        for s in run.steps:
-            n = count(run, s)
-            run.total = [a + b for a, b in zip(run.total, n.values())]
-            kind = KIND.get(s.kind, Once)
-            trials += [kind(run, s, what, k, 'EIO', 'once')
-                       for what in ('calls', 'reads')
-                       for k in range(1, n[what] + 1)]
-        wanted = sys.argv[1:]
-        run.perform([t for t in trials if not wanted or any(
-            t.name.startswith(w + ':') for w in wanted)], None)
-        run.report(SEED)
-    except Failure as e:
-        print('FAILED: %s' % e)
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-    return run is None or bool(run.failures) or not run.hits
+    p = harness.parser(__doc__)
+    p.add_argument('only', nargs='?')
+    return harness.main(p.parse_args(), play)
 
 
 if __name__ == '__main__':

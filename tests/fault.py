@@ -110,6 +110,8 @@ class Step:
 
 
 class Trial:
+    fast = ('daemon',)          # steps of which the clock is
+
     def __init__(self, run, step, what, k, error, mode):
         self.run, self.step, self.what = run, step, what
         self.k, self.error, self.mode = k, error, mode
@@ -138,7 +140,7 @@ class Trial:
             more['fail'] = '%d:%d:%s%s' % (
                 self.k, number_of(self.error), self.mode,
                 ':reads' if self.what == 'reads' else '')
-        if self.step.kind == 'daemon':
+        if self.step.kind in self.fast:
             more['speed'] = SPEED
         return env_of(self.run.life.dir, **more)
 
