@@ -11,7 +11,7 @@ trap _unmount EXIT
 mount -t tmpfs -o size=32m tmpfs "$T/db" 2>"$T/err" ||
     skip_all "cannot mount: $(head -n 1 "$T/err")"
 # shellcheck disable=SC2086
-${CC:-cc} ${CFLAGS:-} -shared -fPIC -o "$T/shim.so" "$TESTS/shim_hang.c" \
+${CC:-cc} ${CFLAGS:-} -shared -fPIC -o "$T/shim.so" "$TESTS/shim.c" \
     -ldl || exit 1
 
 cat >"$T/app.py" <<'END'
@@ -52,7 +52,7 @@ dbs:
 END
 replicated() { poll 20 restore_same "$1" "$2"; }
 start() {
-	HANG=$T/hang HANG_ROOT=$T/hung LD_PRELOAD=$T/shim.so \
+	SHIM_HANG=$T/hang SHIM_ROOT=$T/hung LD_PRELOAD=$T/shim.so \
 	    "$LS" replicate -config "$T/yml" >"$T/log" 2>&1 </dev/null &
 	PID=$!; track "$PID"
 }

@@ -18,7 +18,7 @@
  *			allocations to
  *	SHIM_KILL	K: the program dies after the Kth call; of every
  *			second write only half is done
- *	SHIM_HANG	file: while it exists no call returns
+ *	SHIM_HANG	file: while it exists no fsync returns
  *
  * An fsync that is made to fail loses the data: a NAME.tmp is emptied.  -shm
  * files, which are mapped, are left alone.
@@ -299,11 +299,8 @@ is_time(const struct call *c, int is_read, unsigned long k)
 static int
 enter(struct call *c)
 {
-	const struct timespec tick = { 0, 10000000 };
 	int saved = errno, fails = 0;
 
-	while (hang != NULL && is_there(hang))
-		syscall(SYS_nanosleep, &tick, NULL);
 	pthread_mutex_lock(&mutex);
 	if (is_counted(c->path)) {
 		c->k = ++calls;
@@ -428,24 +425,40 @@ name(int dir, const char *path, int flags, ...) \
 OPENAT_LIKE(openat, open)
 OPENAT_LIKE(openat64, open64)
 
-int
-close(int fd)
+/* Forgets whose it is before another thread may get the same number. */
+static char *
+forget(int fd)
 {
-	static int (*next)(int);
-	struct call c = { .op = CLOSE, .path = path_of(fd), .fd = fd };
-	int rc;
+	char *path;
 
-	NEXT(next, "close");
-	if (fd == journal && fd >= 0)
-		return 0;
-	if (c.path == NULL)
-		return next(fd);
 	pthread_mutex_lock(&mutex);
-	rc = next(fd);
-	leave(&c, rc != 0, 0);
-	set_path(fd, NULL);
-	return rc;
+	path = fd_path[fd];
+	fd_path[fd] = NULL;
+	return path;
 }
+
+#define CLOSE_LIKE(name, param, get) \
+int \
+name(param) \
+{ \
+	static int (*next)(param); \
+	struct call c = { .op = CLOSE, .fd = get }; \
+	char *path; \
+	int rc; \
+\
+	NEXT(next, #name); \
+	if (c.fd == journal && c.fd >= 0) \
+		return 0; \
+	if (path_of(c.fd) == NULL) \
+		return next(handle); \
+	c.path = path = forget(c.fd); \
+	rc = next(handle); \
+	leave(&c, rc != 0, 0); \
+	__libc_free(path); \
+	return rc; \
+}
+CLOSE_LIKE(close, int handle, handle)
+CLOSE_LIKE(closedir, DIR *handle, dirfd(handle))
 
 DIR *
 opendir(const char *path)
@@ -579,11 +592,14 @@ TRUNCATE_LIKE(ftruncate64, off64_t)
 static int
 do_sync(int (*next)(int), int fd)
 {
+	const struct timespec tick = { 0, 10000000 };
 	struct call c = { .op = SYNC, .path = path_of(fd), .fd = fd };
 	int rc = -1, fails, saved;
 
 	if (c.path == NULL)
 		return next(fd);
+	while (hang != NULL && is_there(hang))
+		nanosleep(&tick, NULL);
 	fails = enter(&c);
 	if (fails != 1)
 		rc = next(fd);
