@@ -134,7 +134,8 @@ read_batch(struct capture *c, const struct wal_index *x, struct wal **w,
 /*
  * Reduces the map and adds, as frame 0, the pages of (smallest size since the
  * table's, commit] that are not among the frames: they are to be read from the
- * database file.
+ * database file.  1; 0 if they could also be in frames before the position
+ * (SQLite has not been seen to do that): compare; -1.
  */
 static int
 complete(struct capture *c, struct batch *b, struct err *e)
@@ -160,9 +161,12 @@ complete(struct capture *c, struct batch *b, struct err *e)
 	for (; grown <= b->commit; grown++)
 		if (grown != lock)
 			wal_map_add(&b->map, grown, 0);
+	if (b->map.n > n && c->pos.frames > 0 &&
+	    b->end.salt1 == c->pos.salt1 && b->end.salt2 == c->pos.salt2)
+		return 0;
 	if (b->map.n > n)
 		wal_map_reduce(&b->map, b->commit);
-	return 0;
+	return 1;
 }
 
 static int
@@ -227,13 +231,12 @@ append_batch(struct capture *c, const struct wal_index *x, struct err *e)
 
 	memset(&b, 0, sizeof b);
 	rc = read_batch(c, x, &w, &b, e);
-	if (rc == 1) {
-		if (complete(c, &b, e) == 0 &&
-		    publish_batch(c, &b, w, NULL, e) == 0)
-			c->pos = b.end;
-		else
-			rc = -1;
-	}
+	if (rc == 1)
+		rc = complete(c, &b, e);
+	if (rc == 1)
+		rc = publish_batch(c, &b, w, NULL, e) == 0 ? 1 : -1;
+	if (rc == 1)
+		c->pos = b.end;
 	wal_map_free(&b.map);
 	return rc;
 }
@@ -395,9 +398,10 @@ capture_rejoin(struct capture *c, struct err *e)
 	if (rc == 1) {
 		if (copied)
 			read_from_file(&b);
-		rc = complete(c, &b, e) == 0 &&
-		    publish_batch(c, &b, w, NULL, e) == 0 ? 1 : -1;
+		rc = complete(c, &b, e);
 	}
+	if (rc == 1)
+		rc = publish_batch(c, &b, w, NULL, e) == 0 ? 1 : -1;
 	if (rc == 1)
 		c->pos = b.end;
 	else
@@ -497,8 +501,8 @@ load_tail(struct capture *c, const struct wal_index *x,
 
 	if ((rc = read_batch(c, x, &w, b, e)) != 1)
 		return rc;
-	if (complete(c, b, e) != 0)
-		return -1;
+	if ((rc = complete(c, b, e)) != 1)
+		return rc;
 	t->bytes = xmalloc(b->map.n * page_size(c));
 	for (i = 0; i < b->map.n; i++)
 		if (read_entry(c, w, b, i, t->bytes + i * page_size(c),

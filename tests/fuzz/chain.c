@@ -351,7 +351,7 @@ merge(const struct history *y, const struct store_list *l, size_t from,
 	disk_owner_private(&o);
 	fuzz_clear(&e);
 	rc = merge_files(ROOT, l->file + from, to - from, level, from + 1, &o,
-	    &out, &e);
+	    NULL, &out, &e);
 	judge(rc, &e, &s, lied);
 	path = path_of(level, from + 1, to);
 	if (rc == 0 && (!lied || from == 0))
