@@ -7,7 +7,6 @@
  * pages.  With one page, header or byte of a file changed afterwards each way
  * gives that state or fails.
  */
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

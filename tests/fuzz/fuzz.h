@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -35,11 +36,13 @@ void	mem_reset(void);
 void	mem_put(const char *path, const void *p, size_t n);
 /* NULL if there is none. */
 const uint8_t *mem_get(const char *path, size_t *n);
+#define mem_open(...) mem_openat(AT_FDCWD, __VA_ARGS__)
+#define mem_unlink(path) mem_unlinkat(AT_FDCWD, path, 0)
 /* The largest allocation from now on, bytes. */
 void	mem_limit(size_t n);
 
 /* seam.h leads here. */
-int	mem_open(const char *path, int flags, ...);
+int	mem_openat(int at, const char *name, int flags, ...);
 int	mem_close(int fd);
 ssize_t	mem_read(int fd, void *p, size_t n);
 ssize_t	mem_write(int fd, const void *p, size_t n);
@@ -49,10 +52,11 @@ int	mem_stat(const char *path, struct stat *st);
 int	mem_fstat(int fd, struct stat *st);
 int	mem_truncate(int fd, off_t n);
 int	mem_fd(int fd);
-int	mem_rename(const char *from, const char *to);
+int	mem_renameat(int at, const char *from, int to_at, const char *to);
 int	mem_link(const char *from, const char *to);
-int	mem_unlink(const char *path);
+int	mem_unlinkat(int at, const char *name, int flags);
 int	mem_mkdir(const char *path);
+DIR	*mem_fdopendir(int n);
 DIR	*mem_opendir(const char *path);
 struct dirent *mem_readdir(DIR *d);
 int	mem_closedir(DIR *d);

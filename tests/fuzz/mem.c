@@ -23,15 +23,11 @@ struct file {
 static struct file files[MEM_FILES];
 static struct fd {
 	bool open;
-	struct file *f;		/* NULL: a directory */
-	size_t pos;
-} fds[FDS];
-struct dir {
-	char path[MEM_PATH];
-	size_t at;
+	struct file *f;
+	char dir[MEM_PATH];	/* where f is NULL */
+	size_t pos;		/* in that, the next of files */
 	struct dirent entry;
-};
-static int dirs;		/* open */
+} fds[FDS];
 static size_t limit = SIZE_MAX;
 
 void
@@ -54,7 +50,8 @@ fuzz_error(const struct err *e, enum err_kind kind, const char *path)
 	MUST(e->kind != ERR_NONE);
 	MUST(kind == ERR_NONE || e->kind == kind);
 	MUST(e->text[0] != '\0' && memchr(e->text, '\0', sizeof e->text));
-	MUST(path == NULL || strchr(e->text, '\n') == NULL);
+	MUST(strchr(e->text, '\n') == NULL);
+	MUST(strchr(e->text, '\033') == NULL);
 	MUST(path == NULL || strstr(e->text, path) != NULL);
 }
 
@@ -121,7 +118,6 @@ mem_reset(void)
 		MUST(!fds[i].open);
 	for (i = 0; i < MEM_FILES; i++)
 		files[i].path[0] = '\0';
-	MUST(dirs == 0);
 }
 
 void
@@ -158,27 +154,51 @@ of(int n)
 	return &fds[n - FIRST_FD];
 }
 
-int
-mem_open(const char *path, int flags, ...)
+/* The path of a name in the directory at, in buf. */
+static const char *
+path_at(int at, const char *name, char buf[MEM_PATH])
 {
+	const struct fd *d = of(at);
+
+	if (at == AT_FDCWD || name[0] == '/')
+		return name;
+	MUST(d != NULL && d->f == NULL);
+	if (snprintf(buf, MEM_PATH, "%s/%s", d->dir, name) >= MEM_PATH)
+		return name;		/* there is none */
+	return buf;
+}
+
+int
+mem_openat(int at, const char *name, int flags, ...)
+{
+	char buf[MEM_PATH];
+	const char *path = path_at(at, name, buf);
 	struct file *f = find(path);
-	int i;
+	int i, code = 0;
 
 	if (f == NULL && (flags & O_CREAT) != 0) {
 		if ((f = make(path)) == NULL)
 			return -1;
-	} else if (f != NULL && (flags & O_EXCL) != 0) {
-		errno = EEXIST;
+	} else if (f != NULL && (flags & O_EXCL) != 0)
+		code = EEXIST;
+	else if (f != NULL && (flags & O_DIRECTORY) != 0)
+		code = ENOTDIR;
+	else if (f == NULL && !is_dir(path))
+		code = ENOENT;
+	else if (f == NULL && strlen(path) >= MEM_PATH)
+		code = ENAMETOOLONG;
+	errno = code;
+	if (code != 0)
 		return -1;
-	} else if (f == NULL && !is_dir(path)) {
-		errno = ENOENT;
-		return -1;
-	}
 	for (i = 0; fds[i].open; i++)
 		MUST(i < FDS - 1);
-	fds[i] = (struct fd){ true, f, 0 };
+	fds[i].open = true;
+	fds[i].f = f;
+	fds[i].pos = 0;
 	if (f != NULL)
 		f->opens++;
+	else
+		strcpy(fds[i].dir, path);
 	return FIRST_FD + i;
 }
 
@@ -300,10 +320,12 @@ mem_fd(int n)
 }
 
 int
-mem_unlink(const char *path)
+mem_unlinkat(int at, const char *name, int flags)
 {
-	struct file *f = find(path);
+	char buf[MEM_PATH];
+	struct file *f = find(path_at(at, name, buf));
 
+	MUST(flags == 0);
 	if (f == NULL)
 		return -1;
 	f->path[0] = '\0';
@@ -311,15 +333,18 @@ mem_unlink(const char *path)
 }
 
 int
-mem_rename(const char *from, const char *to)
+mem_renameat(int at, const char *from, int to_at, const char *to)
 {
-	struct file *f = find(from);
+	char a[MEM_PATH], b[MEM_PATH];
+	const char *path = path_at(to_at, to, b);
+	struct file *f = find(path_at(at, from, a)), *old = find(path);
 
 	if (f == NULL)
 		return -1;
-	MUST(strlen(to) < MEM_PATH);
-	(void)mem_unlink(to);
-	strcpy(f->path, to);
+	MUST(strlen(path) < MEM_PATH);
+	if (old != NULL)
+		old->path[0] = '\0';
+	strcpy(f->path, path);
 	return 0;
 }
 
@@ -348,31 +373,31 @@ mem_mkdir(const char *path)
 }
 
 DIR *
+mem_fdopendir(int n)
+{
+	return (DIR *)of(n);
+}
+
+DIR *
 mem_opendir(const char *path)
 {
-	struct dir *d;
+	int n = mem_openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY);
 
-	if (!is_dir(path) || strlen(path) >= MEM_PATH - 1) {
-		errno = is_dir(path) ? ENAMETOOLONG : ENOENT;
-		return NULL;
-	}
-	d = xcalloc(1, sizeof *d);
-	sprintf(d->path, "%s/", path);
-	dirs++;
-	return (DIR *)d;
+	return n >= 0 ? mem_fdopendir(n) : NULL;
 }
 
 struct dirent *
-mem_readdir(DIR *of)
+mem_readdir(DIR *dir)
 {
-	struct dir *d = (struct dir *)of;
-	size_t k = strlen(d->path);
+	struct fd *d = (struct fd *)dir;
+	size_t k = strlen(d->dir);
 	const char *s;
 
-	while (d->at < MEM_FILES) {
-		s = files[d->at++].path;
-		if (strncmp(s, d->path, k) == 0 && !strchr(s + k, '/')) {
-			strcpy(d->entry.d_name, s + k);
+	while (d->pos < MEM_FILES) {
+		s = files[d->pos++].path;
+		if (strncmp(s, d->dir, k) == 0 && s[k] == '/' &&
+		    strchr(s + k + 1, '/') == NULL) {
+			strcpy(d->entry.d_name, s + k + 1);
 			return &d->entry;
 		}
 	}
@@ -382,9 +407,7 @@ mem_readdir(DIR *of)
 int
 mem_closedir(DIR *d)
 {
-	free(d);
-	dirs--;
-	return 0;
+	return mem_close(FIRST_FD + (int)((struct fd *)d - fds));
 }
 
 void

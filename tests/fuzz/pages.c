@@ -78,7 +78,7 @@ save_and_load(const struct pages *t)
 
 	disk_owner_private(&o);
 	MUST(pages_save(t, AGAIN, &o, &e) == 0);
-	MUST(pages_load(&u, AGAIN, &e) == 1);
+	MUST(pages_load(&u, AGAIN, 0, &e) == 1);
 	MUST(same(t, &u));
 	check(&u);
 	pages_free(&u);
@@ -157,7 +157,7 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	mem_put(PATH, copy, n - 2);
 	free(copy);
 	fuzz_clear(&e);
-	rc = pages_load(&t, PATH, &e);
+	rc = pages_load(&t, PATH, p[1], &e);
 	MUST(rc == 0 || rc == 1);
 	if (rc == 0)
 		MUST(t.commit == 0 && t.hash == NULL && t.txid == 0);

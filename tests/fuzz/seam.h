@@ -16,7 +16,9 @@
 
 #include "fuzz.h"
 
-#define open(...) mem_open(__VA_ARGS__)
+#define open(...) mem_openat(AT_FDCWD, __VA_ARGS__)
+#define openat(...) mem_openat(__VA_ARGS__)
+#define fopen(path, mode) ((void)(path), (FILE *)NULL)
 #define close(fd) mem_close(fd)
 #define read(fd, p, n) mem_read(fd, p, n)
 #define write(fd, p, n) mem_write(fd, p, n)
@@ -31,10 +33,13 @@
 #define fchmod(fd, mode) ((void)(mode), mem_fd(fd))
 #define fchown(fd, uid, gid) mem_fd(fd)
 #define futimens(fd, ts) ((void)(ts), mem_fd(fd))
-#define rename(from, to) mem_rename(from, to)
+#define rename(from, to) mem_renameat(AT_FDCWD, from, AT_FDCWD, to)
+#define renameat(at, from, to_at, to) mem_renameat(at, from, to_at, to)
 #define link(from, to) mem_link(from, to)
-#define unlink(path) mem_unlink(path)
+#define unlink(path) mem_unlinkat(AT_FDCWD, path, 0)
+#define unlinkat(at, name, flags) mem_unlinkat(at, name, flags)
 #define mkdir(path, mode) mem_mkdir(path)
+#define fdopendir(fd) mem_fdopendir(fd)
 #define opendir(path) mem_opendir(path)
 #define readdir(d) mem_readdir(d)
 #define closedir(d) mem_closedir(d)

@@ -3,7 +3,6 @@
  * Any bytes as a file that is one LZ4 frame, with the checksum of the frame's
  * header put right, but for inputs of odd length.
  */
-#include <fcntl.h>
 #include <lz4frame.h>
 #include <stdlib.h>
 #include <string.h>

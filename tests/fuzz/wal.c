@@ -3,7 +3,6 @@
  * Any bytes as a WAL, or as the header of a wal-index: the first byte tells
  * which, and whether salts and checksums are put right before.
  */
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
