@@ -184,7 +184,7 @@ step_tsan() {
 	clang -fsanitize=thread -pthread -o race race.c || return
 	export TSAN_OPTIONS="log_path=$PWD/log" SLOW=5
 	control ThreadSanitizer log ./race
-	choice 10 22 25 26 30 36 40 43 60
+	choice 10 22 25 26 30 36 40 60
 	_rc=$?
 	clean ThreadSanitizer log
 	return $_rc

@@ -7,28 +7,25 @@
 #define _GNU_SOURCE
 
 #include <sys/select.h>
-#include <sys/syscall.h>
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <signal.h>
-#include <stdint.h>
+#include <string.h>
 #include <time.h>
-#include <unistd.h>
-
-#define SIGNAL_BYTES (_NSIG / 8)
 
 int
 pselect(int n, fd_set *in, fd_set *out, fd_set *ex,
     const struct timespec *wait, const sigset_t *mask)
 {
-	struct { const void *set; uintptr_t size; } m = { mask, SIGNAL_BYTES };
-	struct timespec left, none = { 0, 0 };
+	int (*next)(int, fd_set *, fd_set *, fd_set *,
+	    const struct timespec *, const sigset_t *);
+	struct timespec none = { 0, 0 };
+	void *f = dlsym(RTLD_NEXT, "pselect");
 	int rc, code;
 
-	if (wait != NULL)
-		left = *wait;
-	rc = (int)syscall(SYS_pselect6, n, in, out, ex,
-	    wait != NULL ? &left : NULL, &m);
+	memcpy(&next, &f, sizeof next);
+	rc = next(n, in, out, ex, wait, mask);
 	code = errno;
 	nanosleep(&none, NULL);		/* one that it knows */
 	errno = code;
