@@ -19,6 +19,7 @@
 #include "db.h"
 #include "image.h"
 #include "plan.h"
+#include "state.h"
 
 #define IMAGES 20		/* how many are tried */
 #define WAIT_MS 1000		/* for files that end at the image */
@@ -126,13 +127,12 @@ follow(const char *root, struct pages *t, const struct live *v,
 static bool
 same_place(const char *db_path, const struct pages *t, const struct live *v)
 {
-	char *dir = path_dir(db_path), *path;
+	char *meta = state_meta(db_path), *path = xasprintf("%s/pages", meta);
 	struct disk_stat now;
 	struct pages saved;
 	struct err ignored;
 	bool is = false;
 
-	path = xasprintf("%s/.%s-litestream/pages", dir, path_base(db_path));
 	pages_init(&saved);
 	if (disk_stat(db_path, &now, &ignored) == 0 &&
 	    pages_load(&saved, path, now.size, &ignored) == 1 &&
@@ -146,7 +146,7 @@ same_place(const char *db_path, const struct pages *t, const struct live *v)
 	}
 	pages_free(&saved);
 	free(path);
-	free(dir);
+	free(meta);
 	return is;
 }
 

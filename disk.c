@@ -23,6 +23,8 @@
 #include "disk.h"
 
 #define PID_TEXT_MAX 32
+#define LOCK_TRIES 10		/* whoever only asks has it for an instant */
+#define LOCK_STEP_MS 20
 
 int
 disk_owner_of(const char *path, struct disk_owner *o, struct err *e)
@@ -203,6 +205,14 @@ disk_sync(int fd, const char *path, struct err *e)
 {
 	if (fsync(fd) != 0)
 		return err_sys(e, path, "fsync");
+	return 0;
+}
+
+int
+disk_touch(int fd, const char *path, struct err *e)
+{
+	if (futimens(fd, NULL) != 0)
+		return err_sys(e, path, "touch");
 	return 0;
 }
 
@@ -419,15 +429,23 @@ out:
 	return rc;
 }
 
+/* What a lock file says, "" if nothing. */
+static void
+read_pid(int fd, char pid[PID_TEXT_MAX])
+{
+	ssize_t k = pread(fd, pid, PID_TEXT_MAX - 1, 0);
+
+	pid[k > 0 ? k : 0] = '\0';
+	pid[strcspn(pid, "\n")] = '\0';
+}
+
 /* Names whoever holds the lock, as far as the file tells. */
 static int
 held(int fd, const char *path, struct err *e)
 {
 	char pid[PID_TEXT_MAX];
-	ssize_t k = pread(fd, pid, sizeof pid - 1, 0);
 
-	pid[k > 0 ? k : 0] = '\0';
-	pid[strcspn(pid, "\n")] = '\0';
+	read_pid(fd, pid);
 	return err_set(e, ERR_LOCKED,
 	    "%s: locked by another process (pid %s)", path,
 	    pid[0] != '\0' ? pid : "unknown");
@@ -465,12 +483,15 @@ disk_lock(const char *path, const struct disk_owner *o, int *fd,
 {
 	char pid[PID_TEXT_MAX];
 	struct err ignored;
-	int f;
+	int f, rc, tries;
 
 	*fd = -1;
 	if ((f = open_lock(path, o, e)) < 0)
 		return -1;
-	if (flock(f, LOCK_EX | LOCK_NB) != 0) {
+	for (tries = 0; (rc = flock(f, LOCK_EX | LOCK_NB)) != 0 &&
+	    errno == EWOULDBLOCK && tries < LOCK_TRIES; tries++)
+		sleep_ms(LOCK_STEP_MS);
+	if (rc != 0) {
 		if (errno == EWOULDBLOCK)
 			held(f, path, e);
 		else if (errno == ENOTSUP || errno == ENOLCK ||
@@ -490,4 +511,26 @@ disk_lock(const char *path, const struct disk_owner *o, int *fd,
 		    ignored.text, NULL);
 	*fd = f;
 	return 0;
+}
+
+int
+disk_lock_held(const char *path, long *pid, struct err *e)
+{
+	char text[PID_TEXT_MAX];
+	struct stat st;
+	int fd, rc = 0;
+
+	*pid = 0;
+	fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT || errno == ENOTDIR ? 0 :
+		    err_sys(e, path, "open");
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+	    flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+		rc = 1;
+		read_pid(fd, text);
+		*pid = strtol(text, NULL, 10);
+	}
+	close(fd);
+	return rc;
 }

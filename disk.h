@@ -51,6 +51,8 @@ ssize_t	disk_pread(int fd, void *p, size_t n, uint64_t off, const char *path,
 int	disk_truncate(int fd, int64_t size, const char *path, struct err *e);
 /* A failure is final for the file: drop it and write it again. */
 int	disk_sync(int fd, const char *path, struct err *e);
+/* Access and modification time: now. */
+int	disk_touch(int fd, const char *path, struct err *e);
 /* Access and modification time, in ms since 1970. */
 int	disk_set_time(int fd, int64_t ms, const char *path, struct err *e);
 /* Closes and sets *fd to -1, whatever the answer; -1 is left alone. */
@@ -94,5 +96,8 @@ int	disk_read_all(const char *path, size_t max, char **p, size_t *n,
  */
 int	disk_lock(const char *path, const struct disk_owner *o, int *fd,
 	    struct err *e);
+/* Whether somebody holds it: 1, with *pid as the file has it (0: it has none);
+ * 0, also if there is no such file or there are no locks; -1. */
+int	disk_lock_held(const char *path, long *pid, struct err *e);
 
 #endif

@@ -168,6 +168,7 @@ watch_all(struct job *j)
 	    j->id) && watch_add(j->watch, dir, WATCH_NAMES, base, j->id);
 	if (strcmp(dir, given) != 0)
 		watch_add(j->watch, given, WATCH_NAMES, NULL, j->id);
+	watch_add(j->watch, j->pair.state.path, WATCH_TOUCHES, NULL, j->id);
 	free(base);
 	free(given);
 	free(dir);
@@ -242,6 +243,7 @@ open_up(struct job *j, struct err *e)
 		}
 		pair_close(&j->pair);
 		if (no_database(j, e)) {
+			pair_tell(&j->pair, STATE_WAITING, false);
 			await(j, e);
 			if (stopping(j))
 				break;
@@ -250,8 +252,11 @@ open_up(struct job *j, struct err *e)
 		if (hopeless(j, e))
 			return -1;
 		now = time_mono_ms();
-		rest(j, now + trouble_met(&u->trouble, j->cf.pair.db_path, e,
-		    now - start), &names);
+		now += trouble_met(&u->trouble, j->cf.pair.db_path, e,
+		    now - start);
+		if (u->trouble.said)
+			pair_tell_error(&j->pair, e);
+		rest(j, now, &names);
 		if (stopping(j))
 			sleep_ms(j->cf.stop_retry_ms);
 	} while (!stopping(j) || !out_of_time(j, &until));
@@ -269,11 +274,12 @@ static int
 finish(struct job *j, struct err *e)
 {
 	struct capture *c = &j->pair.c;
-	int64_t until = 0;
+	int64_t until = 0, start;
 	bool found;
 	int rc;
 
 	for (;;) {
+		start = time_mono_ms();
 		rc = db_has_moved(c->db) ? 1 : upkeep_root(&j->upkeep, e);
 		if (rc == 0)
 			rc = capture_last_pass(c, &found, e);
@@ -292,6 +298,8 @@ finish(struct job *j, struct err *e)
 		log_line(LOG_WARN, "no checkpoint at the end", "path",
 		    j->cf.pair.db_path, "error", e->text, NULL);
 	pair_save(&j->pair);
+	j->pair.facts.pass_ms = start;
+	pair_tell(&j->pair, STATE_STOPPED, true);
 	e->kind = ERR_NONE;
 	return 0;
 }
@@ -310,8 +318,11 @@ run(void *arg)
 		log_line(LOG_INFO, "opening again", "path",
 		    j->cf.pair.db_path, NULL);
 		pair_close(&j->pair);
+		pair_tell(&j->pair, STATE_STARTING, false);
 	}
 	levels_remove(j->upkeep.levels);
+	if (e.kind != ERR_NONE)
+		pair_tell_error(&j->pair, &e);
 	pair_close(&j->pair);
 	pthread_mutex_lock(&j->mutex);
 	j->ended = true;

@@ -16,7 +16,7 @@
  *	    points.h restore.h store.h util.h v3.h
  *	cmd_verify.c: cmd.h cmd_verify.h opt.h store.h util.h verify.h
  *	compact.c: compact.h pass.h
- *	compare.c: check.h compare.h db.h image.h plan.h
+ *	compare.c: check.h compare.h db.h image.h plan.h state.h
  *	config.c: config.h keys.h node.h store.h
  *	crc64.c: be.h crc64.h
  *	db.c: be.h db.h disk.h wal.h
@@ -59,6 +59,7 @@
  *	setup.c: compact.h scan.h setup.h
  *	snapshot.c: image.h ltx.h snapshot.h store.h
  *	standby.c: be.h db.h disk.h ltx.h standby.h
+ *	state.c: crc64.h state.h
  *	store.c: be.h store.h
  *	test_load.c: test_cmds.h
  *	test_run.c: test_cmds.h

@@ -26,23 +26,28 @@
 #include "snapshot.h"
 
 #define SETTLED_NS 2000000000	/* age of a ctime that can be trusted */
+#define NS_PER_MS 1000000
 
 void
 pair_init(struct pair *p, const struct pair_config *cf,
     const atomic_bool *cancel)
 {
-	char *dir = path_dir(cf->db_path);
-
 	memset(p, 0, sizeof *p);
 	p->cf = *cf;
 	p->cancel = cancel;
 	p->meta_lock = p->root_lock = -1;
 	p->meta = cf->meta != NULL ? xstrdup(cf->meta) :
-	    xasprintf("%s/.%s-litestream", dir, path_base(cf->db_path));
+	    state_meta(cf->db_path);
 	p->pages_path = xasprintf("%s/pages", p->meta);
 	pages_init(&p->pages);
 	pthread_mutex_init(&p->mutex, NULL);
-	free(dir);
+	state_init(&p->state, p->meta);
+	p->facts.pid = getpid();
+	p->facts.started_ms = p->facts.since_ms = time_wall_ms();
+	boot_id(p->facts.boot);
+	if (strlen(cf->root) < sizeof p->facts.root)
+		snprintf(p->facts.root, sizeof p->facts.root, "%s", cf->root);
+	state_set(&p->state, &p->facts, false);
 }
 
 /* Shows the database to other threads, or hides it. */
@@ -72,6 +77,7 @@ void
 pair_close(struct pair *p)
 {
 	capture_give_up(&p->c, "reopened");
+	p->serving = false;
 	show(p, NULL);
 	db_close(p->c.db);
 	p->c.db = NULL;
@@ -86,6 +92,7 @@ pair_free(struct pair *p)
 	if (p->root_lock >= 0)
 		close(p->root_lock);
 	pages_free(&p->pages);
+	state_free(&p->state);
 	pthread_mutex_destroy(&p->mutex);
 	free(p->pages_path);
 	free(p->meta);
@@ -212,6 +219,7 @@ open_root(struct pair *p, struct disk_owner *o, struct err *e)
 	    check_meta(p, o, e) != 0 ||
 	    lock_one(&p->meta_lock, p->meta, o, e) != 0)
 		return -1;
+	state_claim(&p->state, o, &p->facts);
 	if (!p->table_known) {
 		if (disk_stat(p->cf.db_path, &st, e) != 0 ||
 		    pages_load(&p->pages, p->pages_path, st.size, e) < 0)
@@ -371,6 +379,7 @@ first_pass(struct pair *p, struct resume *r, struct err *e)
 int
 pair_open(struct pair *p, bool once, struct err *e)
 {
+	int64_t start = time_mono_ms();
 	struct resume r;
 	struct capture *c = &p->c;
 
@@ -390,7 +399,8 @@ pair_open(struct pair *p, bool once, struct err *e)
 		return -1;
 	}
 	resume_free(&r);
-	p->opened = true;
+	p->opened = p->serving = true;
+	p->facts.pass_ms = start;
 	log_line(LOG_DEBUG, "initialized db", "path", p->cf.db_path, NULL);
 	return 0;
 }
@@ -402,6 +412,7 @@ pair_save(struct pair *p)
 	bool complete;
 	struct err e;
 
+	p->complete = false;
 	if (p->c.doubt || p->c.tail != NULL || t->txid == 0)
 		return;
 	if (checkpoint_is_complete(&p->c, &complete, &e) != 0 ||
@@ -409,6 +420,7 @@ pair_save(struct pair *p)
 		goto bad;
 	if (!db_is_pinned(p->c.db))
 		return;		/* who knows what was committed meanwhile */
+	p->complete = complete;
 	t->settled = time_wall_ms() - t->db.ctime_ns / 1000000 >=
 	    SETTLED_NS / 1000000;
 	t->clean = complete;
@@ -420,6 +432,39 @@ bad:
 	t->clean = false;
 	log_line(LOG_WARN, "cannot save local state, the next start will "
 	    "compare", "path", p->cf.db_path, "error", e.text, NULL);
+}
+
+void
+pair_tell(struct pair *p, enum state_word word, bool always)
+{
+	struct state_facts *f = &p->facts;
+
+	if (f->word != word)
+		f->since_ms = time_wall_ms();
+	f->word = word;
+	f->known = p->serving && !p->c.doubt;
+	if (p->serving) {
+		f->txid = p->pages.txid;
+		f->txid_ms = p->pages.newest.mtime_ns / NS_PER_MS;
+		f->wal = p->pages.wal;
+		f->complete = p->complete;
+		f->db = p->pages.db;
+	}
+	state_set(&p->state, f, always);
+}
+
+void
+pair_tell_error(struct pair *p, const struct err *e)
+{
+	struct state_facts *f = &p->facts;
+	enum state_word word = e->kind == ERR_AWAY ? STATE_AWAY : STATE_ERROR;
+	char text[sizeof f->error];
+
+	snprintf(text, sizeof text, "%.*s", (int)sizeof text - 1, e->text);
+	if (f->word != word || strcmp(text, f->error) != 0)
+		f->error_ms = time_wall_ms();
+	memcpy(f->error, text, sizeof text);
+	pair_tell(p, word, false);
 }
 
 bool

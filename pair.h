@@ -11,6 +11,7 @@
 #include "capture.h"
 #include "disk.h"
 #include "pages.h"
+#include "state.h"
 #include "util.h"
 
 struct pair_config {
@@ -25,6 +26,7 @@ struct pair {
 	struct pair_config cf;
 	struct capture c;	/* c.db: NULL while closed */
 	struct pages pages;
+	struct state_facts facts;	/* as pair_tell() tells them next */
 
 	/* Kept by pair.c. */
 	const atomic_bool *cancel;
@@ -32,8 +34,11 @@ struct pair {
 	int meta_lock, root_lock;	/* held from the first open on */
 	struct disk_stat root, parent;	/* dev and ino of the replica root */
 	bool table_known, opened, root_deleted;
+	bool serving;		/* the first pass since it was opened is over */
+	bool complete;		/* when last saved: all in the database file */
 
-	/* For other threads. */
+	/* For other threads, state for other processes, too. */
+	struct state state;
 	pthread_mutex_t mutex;
 	struct db *open;	/* c.db, if it may be relieved */
 	atomic_ulong steps;	/* goes up while it works and is not stuck */
@@ -57,6 +62,10 @@ void	pair_close(struct pair *p);
 int	pair_rebase(struct pair *p, const char *why, struct err *e);
 /* Saves table and position; a failure is only logged: it is a cache. */
 void	pair_save(struct pair *p);
+/* Tells others how it stands; always: even if nothing but the moment of the
+ * last pass is new.  The other: that it does not, and why. */
+void	pair_tell(struct pair *p, enum state_word word, bool always);
+void	pair_tell_error(struct pair *p, const struct err *e);
 /* From another thread, when p's is stuck: lets go of the WAL if that is about
  * to fill the application's disk. */
 void	pair_relieve(struct pair *p);

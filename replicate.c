@@ -172,6 +172,10 @@ once(const struct replicate_args *a, const struct job_config *j,
 	if (rc == 0)
 		log_line(LOG_INFO, "one-shot replication complete", "path",
 		    j->pair.db_path, "txid", TXID(p.pages.txid), NULL);
+	if (rc == 0)
+		pair_tell(&p, STATE_STOPPED, true);
+	else
+		pair_tell_error(&p, e);
 	pair_free(&p);
 	return rc;
 }

@@ -248,6 +248,12 @@ look_back(struct upkeep *u, int64_t now, struct err *e)
 	if (audit_slice(&u->audit, &u->pair->c, &done, e) != 0)
 		return -1;
 	u->audit_at = now + (done ? u->audit_interval_ms : AUDIT_REST_MS);
+	if (done) {
+		u->pair->facts.audit_ms = time_wall_ms();
+		u->pair->facts.differed += u->audit.differed - u->differed;
+		u->differed = u->audit.differed;
+		pair_tell(u->pair, STATE_OK, false);
+	}
 	return 0;
 }
 
@@ -290,6 +296,13 @@ work(struct upkeep *u, bool names, struct err *e)
 		u->look_at = NEVER;
 		u->pass_at = 0;
 	}
+	u->asked |= state_asked(&u->pair->state);
+	if (u->asked) {
+		names = true;
+		u->pass_at = 0;
+		if (u->trouble.e.kind == ERR_NONE)
+			u->spacing_until = now;
+	}
 	if (names && db_has_moved(u->pair->c.db))
 		return 1;
 	if (u->pass_at <= now && now >= u->spacing_until) {
@@ -299,6 +312,9 @@ work(struct upkeep *u, bool names, struct err *e)
 			return -1;
 		trouble_over(&u->trouble, u->pair->cf.db_path,
 		    u->pair->pages.txid);
+		u->pair->facts.pass_ms = now;	/* or later */
+		pair_tell(u->pair, STATE_OK, u->asked);
+		u->asked = false;
 	}
 	if (u->trouble.e.kind != ERR_NONE) {
 		if (now >= u->spare_at) {
@@ -313,6 +329,7 @@ work(struct upkeep *u, bool names, struct err *e)
 		return -1;
 	if (now >= u->save_at) {
 		pair_save(u->pair);
+		pair_tell(u->pair, STATE_OK, false);
 		u->save_at = NEVER;
 		u->last_save = time_mono_ms();
 		u->save_ms = u->last_save - now;
@@ -362,6 +379,7 @@ upkeep_begin(struct upkeep *u)
 	u->audit.next = 0;
 	u->tries = 0;
 	u->busy = u->away = false;
+	u->asked = true;	/* by whoever asked before we watched */
 }
 
 void
@@ -386,6 +404,8 @@ upkeep_work(struct upkeep *u, bool names, struct err *e)
 	now = time_mono_ms();
 	u->spacing_until = now + trouble_met(&u->trouble,
 	    u->pair->cf.db_path, e, now - start);
+	if (u->trouble.said)
+		pair_tell_error(u->pair, e);
 	u->pass_at = 0;
 	return -1;
 }

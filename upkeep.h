@@ -33,7 +33,9 @@ struct upkeep {
 	unsigned tries;		/* checkpoints that did not complete */
 	bool busy;		/* the last one needed a window */
 	bool away;		/* the replica's file system is */
+	bool asked;		/* somebody waits for the next pass */
 	struct audit audit;
+	uint64_t differed;	/* of the audit's, told */
 	char rebase_why[256];	/* "": none is wanted */
 };
 

@@ -50,8 +50,8 @@ static int
 add_events(int fd, const char *path, enum watch_kind kind)
 {
 	return inotify_add_watch(fd, path, (kind == WATCH_WRITES ?
-	    IN_MODIFY | IN_MOVE_SELF | IN_DELETE_SELF : NAMES) |
-	    IN_MASK_ADD);
+	    IN_MODIFY | IN_MOVE_SELF | IN_DELETE_SELF :
+	    kind == WATCH_TOUCHES ? IN_ATTRIB : NAMES) | IN_MASK_ADD);
 }
 
 static void

@@ -15,7 +15,8 @@ struct watch;
 
 enum watch_kind {
 	WATCH_WRITES,	/* of one file */
-	WATCH_NAMES	/* created, removed, renamed in a directory */
+	WATCH_NAMES,	/* created, removed, renamed in a directory */
+	WATCH_TOUCHES	/* times of one file set */
 };
 
 struct watch_event {
