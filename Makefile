@@ -44,7 +44,8 @@ OBJ = apply.o follow.o standby.o cmd_config.o config.o keys.o node.o scan.o \
 	check.o cmd_verify.o compare.o findings.o output.o points.o \
 	progress.o unlz4.o v3.o verify.o \
 	audit.o capture.o checkpoint.o cmd.o cmd_prune.o cmd_replicate.o \
-	cmd_restore.o compact.o crc64.o db.o diff.o dirs.o disk.o emit.o exec.o fleet.o image.o intact.o \
+	cmd_check.o cmd_restore.o cmd_status.o cmd_sync.o probe.o status.o target.o \
+	compact.o crc64.o db.o diff.o dirs.o disk.o emit.o exec.o fleet.o image.o intact.o \
 	job.o levels.o log.o ltx.o ltx_read.o ltx_write.o merge.o operand.o opt.o pages.o pair.o pass.o plan.o \
 	replicate.o restore.o resume.o retain.o setup.o snapshot.o state.o store.o text.o trouble.o upkeep.o util.o \
 	wal.o watch.o
@@ -54,7 +55,8 @@ HDR = apply.h follow.h standby.h cmd_config.h config.h keys.h node.h scan.h \
 	check.h cmd_verify.h compare.h findings.h output.h points.h \
 	progress.h unlz4.h v3.h verify.h \
 	audit.h be.h capture.h checkpoint.h cmd.h cmd_prune.h cmd_replicate.h \
-	cmd_restore.h compact.h crc64.h db.h dirs.h disk.h emit.h exec.h fleet.h image.h intact.h \
+	cmd_check.h cmd_restore.h cmd_status.h cmd_sync.h probe.h status.h target.h \
+	compact.h crc64.h db.h dirs.h disk.h emit.h exec.h fleet.h image.h intact.h \
 	job.h levels.h log.h ltx.h ltx_format.h merge.h operand.h opt.h pages.h pair.h pass.h plan.h \
 	replicate.h restore.h resume.h retain.h setup.h snapshot.h state.h store.h \
 	test_cmds.h text.h trouble.h upkeep.h util.h wal.h watch.h

@@ -382,6 +382,64 @@ keys_read(struct keys_reader *r, enum keys_section s, const struct node *map,
 	return 0;
 }
 
+static void
+print_number(FILE *f, const struct key *k, int64_t v)
+{
+	char buf[TEXT_SIZE];
+
+	if (k->type == DURATION)
+		fputs(keys_duration(buf, v), f);
+	else
+		fprintf(f, k->type == MODE ? "0%llo" : "%lld", (long long)v);
+}
+
+/* Whether a value says anything: 0 is none where it may not be given, nor -1
+ * where a number may not be negative. */
+static bool
+is_given(const struct key *k, const void *at)
+{
+	const char *s;
+	int64_t v;
+
+	if (k->type == NODE || k->offset == NOWHERE)
+		return false;
+	if (k->type == STRING || k->type == PATH) {
+		s = *(char *const *)at;
+		return s != NULL && s[0] != '\0';
+	}
+	if (k->type == BOOL || k->type == MAP)
+		return true;
+	v = *(const int64_t *)at;
+	return k->check == ANY ? v != 0 : v > (k->check == POSITIVE ? 0 : -1);
+}
+
+void
+keys_print(FILE *f, enum keys_section s, const void *base, int indent)
+{
+	const struct key *k;
+	const char *at;
+
+	for (k = honoured; k < honoured + COUNT(honoured); k++) {
+		at = k->offset != NOWHERE ? (const char *)base + k->offset :
+		    NULL;
+		if (k->section != s || !is_given(k, at))
+			continue;
+		fprintf(f, "%*s%s:", indent, "", k->name);
+		if (k->type == MAP) {
+			fputc('\n', f);
+			keys_print(f, k->sub, at, indent + 2);
+			continue;
+		}
+		fputc(' ', f);
+		if (k->type == STRING || k->type == PATH)
+			json_string(f, *(char *const *)(const void *)at);
+		else if (k->type == BOOL)
+			fputs(*(const bool *)at ? "true" : "false", f);
+		else
+			print_number(f, k, *(const int64_t *)(const void *)at);
+		fputc('\n', f);
+	}
+}
 
 void
 keys_strings(enum keys_section s, void *base, void (*f)(char **))

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "config.h"
 #include "node.h"
@@ -54,6 +55,10 @@ int	keys_read(struct keys_reader *r, enum keys_section s,
 char	*keys_path(const char *s);
 /* As Go prints it: "1h30m0s", "500ms". */
 char	*keys_duration(char buf[TEXT_SIZE], int64_t ms);
+/* Writes the values of a section at base as YAML, so that keys_read() gives the
+ * same; what is not given is left out, as are the lists. */
+void	keys_print(FILE *f, enum keys_section s, const void *base,
+	    int indent);
 /* Calls f with each string that a section at base holds. */
 void	keys_strings(enum keys_section s, void *base, void (*f)(char **));
 /* The i-th key as "dbs[].path"; false at the end. */

@@ -8,12 +8,16 @@
  *	check.c: check.h ltx.h
  *	checkpoint.c: checkpoint.h
  *	cmd.c: cmd.h
+ *	cmd_check.c: cmd.h cmd_check.h config.h keys.h operand.h opt.h
+ *	    probe.h setup.h store.h
  *	cmd_config.c: cmd.h cmd_config.h config.h opt.h scan.h
  *	cmd_prune.c: cmd.h cmd_prune.h opt.h pass.h plan.h store.h util.h
  *	cmd_replicate.c: cmd.h cmd_replicate.h config.h db.h operand.h
  *	    opt.h replicate.h setup.h store.h
  *	cmd_restore.c: cmd.h cmd_restore.h follow.h operand.h opt.h
  *	    points.h restore.h store.h util.h v3.h
+ *	cmd_status.c: cmd.h cmd_status.h opt.h status.h target.h
+ *	cmd_sync.c: cmd.h cmd_sync.h opt.h state.h target.h
  *	cmd_verify.c: cmd.h cmd_verify.h opt.h store.h util.h verify.h
  *	compact.c: compact.h pass.h
  *	compare.c: check.h compare.h db.h image.h plan.h state.h
@@ -34,8 +38,9 @@
  *	keys.c: keys.h
  *	levels.c: levels.h
  *	litestream-test.c: test_cmds.h
- *	litestream.c: cmd.h cmd_config.h cmd_prune.h cmd_replicate.h
- *	    cmd_restore.h cmd_verify.h db.h opt.h
+ *	litestream.c: cmd.h cmd_check.h cmd_config.h cmd_prune.h
+ *	    cmd_replicate.h cmd_restore.h cmd_status.h cmd_sync.h
+ *	    cmd_verify.h db.h opt.h
  *	log.c: log.h text.h
  *	ltx.c: be.h ltx.h ltx_format.h
  *	ltx_read.c: be.h crc64.h disk.h ltx.h ltx_format.h
@@ -50,6 +55,7 @@
  *	pass.c: merge.h pass.h plan.h
  *	plan.c: plan.h
  *	points.c: plan.h points.h
+ *	probe.c: db.h disk.h pages.h probe.h resume.h state.h store.h
  *	progress.c: progress.h util.h
  *	replicate.c: dirs.h exec.h fleet.h replicate.h restore.h
  *	restore.c: db.h disk.h ltx.h output.h progress.h restore.h v3.h
@@ -60,7 +66,9 @@
  *	snapshot.c: image.h ltx.h snapshot.h store.h
  *	standby.c: be.h db.h disk.h ltx.h standby.h
  *	state.c: crc64.h state.h
+ *	status.c: be.h status.h store.h wal.h
  *	store.c: be.h store.h
+ *	target.c: config.h operand.h setup.h store.h target.h
  *	test_load.c: test_cmds.h
  *	test_run.c: test_cmds.h
  *	test_shrink.c: test_cmds.h
@@ -81,10 +89,13 @@
 #include <string.h>
 
 #include "cmd.h"
+#include "cmd_check.h"
 #include "cmd_config.h"
 #include "cmd_prune.h"
 #include "cmd_replicate.h"
 #include "cmd_restore.h"
+#include "cmd_status.h"
+#include "cmd_sync.h"
 #include "cmd_verify.h"
 #include "db.h"
 #include "opt.h"
@@ -99,6 +110,9 @@ static const char usage[] =
 "  ltx        list the files of a replica\n"
 "  verify     prove that a replica is whole\n"
 "  prune      delete history that is not kept any more\n"
+"  status     say how databases and replicas stand\n"
+"  sync       wait until every commit is in the replica\n"
+"  check      print the configuration, and try whether it would work\n"
 "  databases  list the databases of the configuration\n"
 "  version    print the version\n"
 "  help       print this\n"
@@ -146,6 +160,9 @@ static const struct {
 	{ "ltx", cmd_ltx },
 	{ "verify", cmd_verify },
 	{ "prune", cmd_prune },
+	{ "status", cmd_status },
+	{ "sync", cmd_sync },
+	{ "check", cmd_check },
 	{ "databases", cmd_databases },
 	{ "version", cmd_version },
 	{ "help", cmd_help },

@@ -18,7 +18,8 @@
  *			allocations to
  *	SHIM_KILL	K: the program dies after the Kth call; of every
  *			second write only half is done
- *	SHIM_HANG	file: while it exists no fsync returns
+ *	SHIM_HANG	file: while it exists no fsync returns; with a line in
+ *			it, none of a file whose path begins so
  *
  * An fsync that is made to fail loses the data: a NAME.tmp is emptied.  -shm
  * files, which are mapped, are left alone.
@@ -590,6 +591,24 @@ TRUNCATE_LIKE(ftruncate, off_t)
 TRUNCATE_LIKE(ftruncate64, off64_t)
 
 static int
+hangs(const char *path)
+{
+	char line[PATH_SIZE] = "";
+	ssize_t n;
+	int fd;
+
+	if (hang == NULL)
+		return 0;
+	fd = (int)syscall(SYS_openat, AT_FDCWD, hang, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	n = syscall(SYS_read, fd, line, sizeof line - 1);
+	syscall(SYS_close, fd);
+	line[n > 0 ? n : 0] = '\0';
+	return strncmp(path, line, strcspn(line, "\n")) == 0;
+}
+
+static int
 do_sync(int (*next)(int), int fd)
 {
 	const struct timespec tick = { 0, 10000000 };
@@ -598,7 +617,7 @@ do_sync(int (*next)(int), int fd)
 
 	if (c.path == NULL)
 		return next(fd);
-	while (hang != NULL && is_there(hang))
+	while (hangs(c.path))
 		nanosleep(&tick, NULL);
 	fails = enter(&c);
 	if (fails != 1)
