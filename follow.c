@@ -237,6 +237,8 @@ seed(struct follow *f, const struct restore_args *a,
 {
 	struct restore_args ra = *a;
 	char *new = xasprintf("%s.new", f->out);
+	bool made = false;
+	struct err ignored;
 	struct store_list l;
 	int rc = -1;
 
@@ -254,6 +256,7 @@ seed(struct follow *f, const struct restore_args *a,
 	}
 	if (restore_run(&ra, res, e) != 0)
 		goto out;
+	made = true;
 	catch_signals();
 	if (stamp(f, new, res, e) != 0 ||
 	    disk_owner_of(new, &f->owner, e) != 0 ||
@@ -264,6 +267,10 @@ seed(struct follow *f, const struct restore_args *a,
 		goto out;
 	rc = disk_sync_dir(f->dir, e);
 out:
+	if (rc != 0 && made) {		/* rubbish, if OUT is not there */
+		disk_unlink(new, &ignored);
+		disk_unlink(f->next, &ignored);
+	}
 	free(new);
 	return rc;
 }

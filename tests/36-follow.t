@@ -192,6 +192,12 @@ follow; stop
 ok 'another history of that length is followed, not mixed in' same
 is 'another history: the value' "$(value)" 77
 
+# A first restore that fails after the image is there
+rm -rf "$T/dir" && mkdir -p "$T/dir/x.db-txid"
+status 1 'OUT-txid cannot be written: status 1' timeout 20 \
+    "$LS" restore -f -o "$T/dir/x.db" "$url"
+is 'and nothing else is left' "$(ls -A "$T/dir")" x.db-txid
+
 # Another page size
 sql "$db" 'PRAGMA journal_mode = DELETE; PRAGMA page_size = 8192; VACUUM;
     PRAGMA journal_mode = WAL' >/dev/null
