@@ -35,6 +35,7 @@ from levels_soak import Clock, Daemon, files, stamp
 S, M, H = 1000, 60000, 3600000
 DAY = 24 * H
 INTERVALS = {1: 30 * S, 2: 5 * M, 3: H, 9: DAY}
+QUICK_S = 60		# less time than that: longer steps
 FEW_DAYS = 2.6		# at least, as quickly as that may go
 SLACK = 20 * S		# from a commit to its file, on the fast clock
 
@@ -377,6 +378,7 @@ def main():
     p.add_argument('-days', type=float)
     p.add_argument('-seconds', type=float, default=1e9)
     a = p.parse_args()
+    a.quick |= a.seconds < QUICK_S
     a.days = a.days or (FEW_DAYS if a.quick else 30)
     return harness.main(a, lambda a, d: Month(a, d).run())
 
