@@ -102,19 +102,24 @@ copy() {
 }
 
 # What the restart has cost: the pages of the first file after it, against
-# those in which the database at the restart and the replica before differ.
+# those in which the database at the restart and the replica before differ, and
+# those in which the replica before and with that file do: it has, too, what was
+# committed until it was made.
 cost() {	# NEWEST-BEFORE
-	file=$t/replica/ltx/0/$(level0 | awk -v old="$1" '
-	    $1 > old { print $1 "-" $2; exit }').ltx
+	first=$(level0 | awk -v old="$1" '$1 > old { print $1 "-" $2; exit }')
+	file=$t/replica/ltx/0/$first.ltx
 	most=$(level0 | awk -v old="$1" '$1 > old && $3 > most { most = $3 }
 	    END { print most }')
 	if ! restore "$t/before.db" -txid "$1"; then
 		fail "cannot restore TXID $1"
 	elif ! [ -f "$file" ]; then
 		fail 'no file after the restart'
+	elif ! restore "$t/with.db" -txid "${first#*-}"; then
+		fail "cannot restore TXID ${first#*-}"
 	else
 		echo "restart: first file has $(pages_of "$file") pages," \
-		    "$(differ "$t/before.db" "$t/now.db" 4096) differ;" \
+		    "$(differ "$t/before.db" "$t/now.db" 4096) differ," \
+		    "$(differ "$t/before.db" "$t/with.db" 4096) with it;" \
 		    "largest file after it $most bytes"
 	fi
 }
