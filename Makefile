@@ -132,7 +132,7 @@ check: all units
 
 # The harnesses in their long form, and one that goes on for as long as wanted.
 MINUTES = 30
-torture: all
+torture: all units
 	@sh tests/torture.sh $(MINUTES)
 
 soak: all

@@ -51,6 +51,8 @@ harness 80 month
 harness 20 follow track
 harness 30 follow kill
 run python3 tests/follow.py steps -quick
+run tests/bin/schedule -walks 1000000 -seconds "$(seconds 60)"
+run tests/bin/schedule -depth 8 -seconds "$(seconds 60)"
 PEER=${PEERS:-tests/.peer}/0.5.17/bin/litestream
 if [ -x "$PEER" ]; then
 	harness 40 levels_soak compact
