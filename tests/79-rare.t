@@ -1,0 +1,168 @@
+#!/bin/sh
+# SPDX-License-Identifier: ISC
+# What is rare and allowed: odd configurations, a directory that goes and comes
+# back, files of no time, chains that nobody can follow.
+. "$(dirname "$0")/lib.sh"
+cd "$T" || exit
+command -v python3 >/dev/null || skip_all 'no python3'
+make_db() {	# PATH [PAGE-SIZE]
+	sql "$1" "PRAGMA page_size = ${2:-512}; PRAGMA journal_mode = WAL;
+	    CREATE TABLE t(a); INSERT INTO t VALUES(1)" >/dev/null
+}
+file() {	# ROOT LEVEL MIN MAX COMMIT STAMP SALT PRE POST PAGE=CHAR...
+	_to=$1/ltx/$2/$(printf '%016x-%016x' "$3" "$4").ltx; mkdir -p "${_to%/*}"
+	shift 2
+	python3 "$TESTS/ltxmake.py" "$_to" "$@"
+}
+
+# YAML.
+parse() {	# TITLE WANTED: of what is on standard input
+	cat >y.yml
+	is "$1" "$("$TESTS/bin/unit-config" y.yml | grep -e "^y.yml:" -e '^ root')" "$2"
+}
+parse 'two merges in one map' 'y.yml:2: duplicate key: <<' <<'END'
+<<: {addr: ""}
+<<: {addr: ""}
+END
+{ printf '<<: ['; i=0; while [ $i -lt 300 ]; do printf '{addr: x}, '
+	i=$((i + 1)); done; echo '{addr: y}]'; } >many
+parse 'hundreds of maps to merge' 'y.yml:1: too many maps for <<' <many
+parse 'a number to merge' 'y.yml:1: << needs a map' <<'END'
+<<: [{addr: x}, 5]
+END
+{ echo 'a: &a'; i=0; while [ $i -lt 100 ]; do echo "  k$i: 1"
+	i=$((i + 1)); done; echo 'b: &b'; while [ $i -lt 200 ]; do
+	echo "  k$i: 1"; i=$((i + 1)); done; echo 'c: {<<: [*a, *b]}'; } >many
+parse 'a thousand keys of other maps' 'y.yml:203: too many keys' <many
+parse 'a variable that is not closed' ' root /rx meta - -' <<'END'
+dbs:
+  - path: /a.db
+    replica:
+      path: /r${x
+END
+
+# The child of a configuration.
+make_db a.db
+printf 'exec: "sh -c \\"exit 9\\""\ndbs: [{path: %s, replica: {path: %s}}]\n' \
+    "$T/a.db" "$T/r" >exec.yml
+status 9 'exec of the configuration' "$LS" replicate -config exec.yml
+
+# A directory that goes away and comes back, with a name for what it has.
+mkdir dir; make_db dir/1.db
+cat >dir.yml <<END
+dbs: [{dir: $T/dir, pattern: '*.db', watch: true, replica: {path: $T/x}}]
+END
+"$LS" replicate -config dir.yml >log 2>&1 </dev/null &
+PID=$!; track $PID
+says() { grep -E -q -e "$1" log; }
+waits() { poll 30 says "$1"; result $? "said: $1" || tail -n 5 log; }
+there() { restore_same "$T/dir/$1" "$T/x/$1"; }
+ok 'replicated' poll 30 there 1.db
+ln -s 1.db dir/link.db
+make_db dir/2.db
+ok 'another' poll 30 there 2.db
+is 'but not the link to the first' "$(ls x)" '1.db
+2.db'
+mv dir gone; : >dir
+waits 'level=ERROR msg="cannot look for databases" .*/dir'
+rm dir; mv gone dir; make_db dir/3.db
+ok 'replicated when it is back' poll 30 there 3.db
+ok 'a clean stop' stop_replicate
+
+# Times.
+file old 0 1 1 1 18446744073709551615 0 0 0 1=a
+ok 'a file of before 1970' "$LS" ltx "file://$T/old"
+matches 'has its time' out ' 1969-12-31T23:59:59Z'
+
+# A chain with no beginning.
+file end 0 2 2 1 1000 0 0 0 1=a
+status 4 'prune of a chain with no beginning' "$LS" prune -keep 0s \
+    "file://$T/end"
+matches 'nothing is removed' err \
+    '^Error: .*/end: the newest state could not be restored: nothing is removed'
+is 'nothing is' "$(ls end/ltx/0 | wc -l)" 1
+
+# A file of another page size.
+make_db big.db 1024
+ok 'a replica' "$LS" replicate -once a.db "file://$T/r"
+for i in 1 2; do
+	sql big.db 'INSERT INTO t VALUES(5)'
+	ok "another one, $i" "$LS" replicate -once big.db "file://$T/big"
+done
+two=ltx/0/0000000000000002-0000000000000002.ltx
+cp -p big/$two r/$two
+status 4 'a page size that does not go with the others' "$LS" restore -o x.db \
+    "file://$T/r"
+matches 'is named' err \
+    '^Error: .* is of another history than TXID 0000000000000001$'
+"$LS" replicate -once a.db "file://$T/r" >log
+matches 'the next pass is a new beginning' log \
+    'msg="full image" .*reason="page size has changed"'
+ok 'which is restored' restore_same "$T/a.db" "$T/r"
+
+# A standby that others use, and a replica that moves and has gaps.
+commit() {
+	sql big.db 'INSERT INTO t VALUES(6)' &&
+	    "$LS" replicate -once big.db "file://$T/big" >out 2>err
+}
+at() { [ "$(cat f.db-txid)" = "$1" ]; }
+newest() { for _f in big/ltx/0/*; do :; done; _f=${_f##*-}; echo "${_f%.ltx}"; }
+follow() {
+	"$LS" restore -f -follow-interval 50ms -o f.db "file://$T/big" \
+	    >log 2>&1 </dev/null 9>&- &
+	PID=$!; track $PID
+}
+catches_up() { ok "$1" poll 30 at "$(newest)"; }
+cat >use.py <<'END'
+import os, signal, sqlite3, sys
+c = sqlite3.connect('f.db', isolation_level=None)
+c.execute('PRAGMA cache_size = 1')
+c.execute('BEGIN IMMEDIATE')
+if sys.argv[1] == 'die':
+    c.execute('CREATE TABLE x AS WITH RECURSIVE r(n) AS (VALUES(1) UNION ALL '
+              'SELECT n + 1 FROM r WHERE n < 100) SELECT randomblob(900) FROM r')
+    os.kill(os.getpid(), signal.SIGKILL)
+print('held', flush=True)
+sys.stdin.read()
+END
+hold() {	# until let_go
+	rm -f fifo; mkfifo fifo
+	python3 use.py hold <fifo >held & track $!
+	exec 9>fifo
+	poll 20 test -s held
+}
+let_go() { exec 9>&-; }
+follow
+catches_up 'a standby'
+hold; commit
+waits 'level=ERROR msg="follow: error applying updates" .*f.db: .*locked'
+let_go
+catches_up 'it goes on when nobody holds it'
+python3 use.py die >held 2>&1
+is 'one who dies in a transaction' "$?, $(ls f.db-journal)" '137, f.db-journal'
+commit
+catches_up 'does not stop it'
+matches 'his change is undone' log 'msg="unfinished change rolled back"'
+: >f.db-wal; commit
+waits 'msg="follow: error applying updates" .*f.db-wal exists: another process'
+rm f.db-wal
+catches_up 'it goes on without that'
+cp -R -p big/ltx/0 moved; mv big/ltx/0 gone0; mv moved big/ltx/0
+commit
+catches_up 'a level that is another directory now'
+ok 'a stop' stop_replicate
+hold; follow
+waits 'level=WARN msg="waiting for other processes" reason=".*f.db'
+let_go
+waits 'msg="entering follow mode"'
+ok 'a stop' stop_replicate
+commit; one=$(newest); commit; missing=big/ltx/0/$(newest)-$(newest).ltx; commit
+mv "$missing" .
+follow
+ok 'a gap: as far as it goes' poll 30 at "$one"
+mv "${missing##*/}" "$missing"
+catches_up 'and on, when it is closed'
+ok 'a stop' stop_replicate
+"$LS" restore -o good.db "file://$T/big"
+is 'the standby is what is restored' "$(dump f.db)" "$(dump good.db)"
+done_testing
