@@ -94,13 +94,11 @@ matches 'the second in the log' err 'level=ERROR msg="replication failed" .*no2'
 # What a configuration may say, and this version cannot do.
 refused() {	# TITLE REGEX LINE
 	printf '%s\n' "$3" >refused.yml
-	says 2 "$1" "^Error: refused.yml:$2" replicate -config refused.yml
+	says 2 "$1" "^Error: refused.yml:$2" replicate -once -config refused.yml
 }
 refused 'metrics' ' addr: metrics are not served' 'addr: ":9090"'
 refused 'the control socket' ' socket.enabled: there is no' \
     'socket: {enabled: true}'
-refused 'JSON in the log' ' logging.type: this version writes text only' \
-    'logging: {type: json}'
 refused 'validation' ' validation.interval: not in this version' \
     'validation: {interval: 5m}'
 refused 'replicas that are no list' '1: .*replicas: must be a list' \
@@ -190,6 +188,22 @@ rm r2/ltx/0/*
 status 0 'no level 0' "$LS" verify -json "file://$T/r2"
 is 'is a note' "$(json '[n.startswith("level 0 ends at TXID 0000000000000000")
     for n in x["notes"]]')" '[True]'
+
+# The log as JSON: strings, numbers, and what needs an escape.
+cp gone.db json.db
+cat >json.yml <<END
+logging: {type: json, level: debug}
+dbs: [{path: $T/json.db, replica: {path: "$T/j\"\\\\\t\xe9"}}]
+END
+ok 'a log of JSON' "$LS" replicate -once -config json.yml
+cat >lines.py <<'END'
+import json
+lines = [json.loads(s) for s in open('out', encoding='utf-8')]
+print(all({'time', 'level', 'msg'} <= set(x) for x in lines),
+      *[ascii(x['path'].split('/')[-1]) for x in lines
+        if x['msg'] == 'replicating to'])
+END
+is 'is one, line by line' "$(python3 lines.py)" "True 'j\"\\\\\\t\\xe9'"
 
 # Names and zones in the log.
 name=$(printf 'n"\t\001\n=.db')
