@@ -81,6 +81,7 @@ ltx() {
 			cp "ltx/$size-$n" "ltx-fixed/$size-$n"
 		done
 	done
+	{ cat ltx/512-1; printf x; } >ltx/more
 	{ header; printf '\0\0\0\001\0\001\0\0\0\014'; block
 	    printf '\0\0\0\0\0\0'; } >ltx-fixed/block
 	{ header; printf '\0\0\0\001\0\0\004\042\115\030\140\100\202\014\0\0\0'
@@ -97,7 +98,8 @@ wal() {
 		{ printf '\001\002'; cat "d$size/wal2"; } >"wal/$size-long"
 		{ printf '\002\000'; cat "d$size/shm"; } >"wal/$size-shm"
 		{ printf '\003\000'; cat "d$size/shm"; } >"wal/$size-shm-fixed"
-		for how in '\000' '\003' '\007'; do
+		{ printf '\007\000'; cat "d$size/shm"; } >"wal/$size-shm-equal"
+		for how in '\000' '\003' '\006' '\007'; do
 			{ printf "$how\011"
 			    cat "d$size/.a.db-litestream/pages"; } \
 			    >"pages/$size-${how#?}"
@@ -191,6 +193,9 @@ unlz4() {
 	    printf '\003\0\0\200abc\0\0\0\0'; } >unlz4/size
 	printf '\120\052\115\030\004\0\0\0abcd' >unlz4/skippable
 	{ cat unlz4/raw; printf x; } >unlz4/more
+	for n in 1 2; do
+		printf '\004\042\115\030\140\100\202\003\0\0\200abc\0\0\0\0'
+	done >unlz4/twice
 }
 
 chain() {

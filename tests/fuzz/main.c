@@ -89,6 +89,7 @@ mutate(uint8_t *p, size_t n)
 	size_t at = n > 0 ? rnd(n) : 0, k = 1 + rnd(8), from;
 
 	if (n == 0 || rnd(8) == 0) {	/* put in */
+		at = rnd(n + 1);
 		from = other->n > 0 ? rnd(other->n) : 0;
 		k = k < other->n - from ? k : other->n - from;
 		k = k < INPUT_MAX - n ? k : INPUT_MAX - n;

@@ -155,7 +155,6 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	fix(copy, n - 2, p[0]);
 	mem_reset();
 	mem_put(PATH, copy, n - 2);
-	free(copy);
 	fuzz_clear(&e);
 	rc = pages_load(&t, PATH, p[1], &e);
 	MUST(rc == 0 || rc == 1);
@@ -165,9 +164,14 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	if (rc == 1) {
 		MUST(ltx_page_size_ok(t.page_size) && t.salt != 0);
 		MUST(memchr(t.id, '\0', sizeof t.id) != NULL);
+		MUST(be64(copy + 56) == t.fingerprint);
+		MUST(be32(copy + 12) == t.commit);
+		MUST(n - 2 == HEADER + (t.commit + 7) / 8 +
+		    (size_t)t.commit * 8 + SUM);
 		save_and_load(&t);
 		use(&t, p[1]);
 	}
 	pages_free(&t);
+	free(copy);
 	return 0;
 }

@@ -14,7 +14,8 @@
 #define INPUT_MAX 65536
 #define MODE_FIX 1u
 #define MODE_INDEX 2u
-#define MODE_KEEP 4u	/* only so many frames as the second byte says */
+#define MODE_KEEP 4u	/* only so many frames as the second byte says; of an
+			 * index not the checksum */
 #define FRAMES_MAX 128
 
 static void
@@ -121,6 +122,9 @@ check_map(struct wal *w, const uint8_t *p, uint32_t size,
 			MUST(be32(p + wal_size(j, size)) != last);
 		MUST(wal_read_page(w, gen, &m->entry[i], page, &e) == 0);
 		MUST(memcmp(page, f + WAL_FRAME_HEADER_SIZE, size) == 0);
+		m->entry[i].pgno++;	/* as if another had overwritten it */
+		MUST(wal_read_page(w, gen, &m->entry[i], page, &e) != 0);
+		fuzz_error(&e, ERR_DAMAGED, PATH);
 	}
 	free(page);
 }
@@ -170,30 +174,42 @@ read_wal(const uint8_t *p, size_t n)
 }
 
 static void
-read_index(uint8_t *p, bool right)
+sum_index(const uint8_t *p, uint8_t sum[8])
 {
-	uint32_t a = 0, b = 0, version = 3007000, i, v, w;
-	struct wal_index x;
-	bool ok;
+	uint32_t a = 0, b = 0, v, w;
+	size_t i;
 
-	if (right) {
+	for (i = 0; i < 40; i += 8) {
+		memcpy(&v, p + i, sizeof v);
+		memcpy(&w, p + i + 4, sizeof w);
+		a += v + b;
+		b += w + a;
+	}
+	memcpy(sum, &a, sizeof a);
+	memcpy(sum + 4, &b, sizeof b);
+}
+
+static void
+read_index(uint8_t *p, unsigned mode)
+{
+	uint32_t version = 3007000;
+	struct wal_index x;
+	uint8_t sum[8];
+	bool right;
+
+	if ((mode & MODE_FIX) != 0) {
 		memcpy(p, &version, sizeof version);
-		for (i = 0; i < 40; i += 8) {
-			memcpy(&v, p + i, sizeof v);
-			memcpy(&w, p + i + 4, sizeof w);
-			a += v + b;
-			b += w + a;
-		}
-		memcpy(p + 40, &a, sizeof a);
-		memcpy(p + 44, &b, sizeof b);
+		if ((mode & MODE_KEEP) == 0)
+			sum_index(p, p + 40);
 		memcpy(p + WAL_INDEX_COPY_SIZE, p, WAL_INDEX_COPY_SIZE);
 	}
-	ok = wal_index_parse(p, &x);
-	if (right)
-		MUST(ok == (p[12] != 0));
-	if (!ok)
+	sum_index(p, sum);
+	right = memcmp(p, p + WAL_INDEX_COPY_SIZE, WAL_INDEX_COPY_SIZE) == 0 &&
+	    memcmp(p, &version, sizeof version) == 0 && p[12] != 0 &&
+	    memcmp(p + 40, sum, sizeof sum) == 0;
+	MUST(wal_index_parse(p, &x) == right);
+	if (!right)
 		return;
-	MUST(memcmp(p, p + WAL_INDEX_COPY_SIZE, WAL_INDEX_COPY_SIZE) == 0);
 	MUST(x.salt1 == be32(p + 32) && x.salt2 == be32(p + 36));
 	MUST(memcmp(&x.mx_frame, p + 16, 4) == 0);
 	MUST(memcmp(&x.commit, p + 20, 4) == 0);
@@ -215,7 +231,7 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	n -= 2;
 	if ((mode & MODE_INDEX) != 0) {
 		if (n >= WAL_INDEX_SIZE)
-			read_index(copy, (mode & MODE_FIX) != 0);
+			read_index(copy, mode);
 	} else {
 		if ((mode & MODE_FIX) != 0 && n > WAL_HEADER_SIZE)
 			fix(copy, n, mode & MODE_KEEP ? p[1] : FRAMES_MAX);
