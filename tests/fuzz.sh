@@ -52,7 +52,7 @@ replica() {
 	.system cp $1/a.db-wal $1/wal2
 	.system $LITESTREAM replicate -once $1/a.db file://$1/r
 	E
-	for f in wal2 shm .a.db-litestream/pages \
+	for f in wal2 shm .a.db-litestream/pages .a.db-litestream/status \
 	    r/ltx/0/0000000000000002-0000000000000002.ltx; do
 		[ -s "$1/$f" ] || { cat "$1/log"; return 1; }
 	done
@@ -150,6 +150,11 @@ opt() {
 	prune -keep 24h -dry-run file:///r
 	databases -json -config /c.yml
 	databases -h
+	status -json -running -config /c.yml /a.db
+	sync -wait -timeout 1s -json -socket x -config /c.yml /d/x.db
+	sync -timeout=7 /b.db
+	check -config=/c.yml
+	check /a.db file:///r
 	t -b -i=3 --f 1.5 -duration=1h3m -t 0000000000000012 -string x y z
 	t -b=F -i=0x10 -f=-0x1p3 -- -x
 	E
@@ -173,9 +178,11 @@ text() {
 	4 2026-04-24T12:00:00Z
 	5 1h30m
 	5 -1.5s250ms3\302\265s
-	6 ~/a/../b//c
-	6 sqlite3:///x/./y
+	7 ~/a/../b//c
+	7 sqlite3:///x/./y
 	E
+	{ printf '\006'; head -c 1003 d512/.a.db-litestream/status; } \
+	    >text/status
 	# What was found: years before 1000 were printed with less than four
 	# digits.
 	printf '\0040000-12-31t23:59:60.123456+05:30' >text/year

@@ -11,15 +11,20 @@
 #include <string.h>
 
 #include "../../cmd.h"
+#include "../../cmd_check.h"
 #include "../../cmd_config.h"
 #include "../../cmd_prune.h"
 #include "../../cmd_replicate.h"
 #include "../../cmd_restore.h"
+#include "../../cmd_status.h"
+#include "../../cmd_sync.h"
 #include "../../cmd_verify.h"
 #include "../../follow.h"
 #include "../../keys.h"
 #include "../../opt.h"
+#include "../../probe.h"
 #include "../../replicate.h"
+#include "../../status.h"
 #include "../../verify.h"
 #include "fuzz.h"
 
@@ -32,7 +37,8 @@ static const struct {
 } commands[] = {
 	{ "replicate", cmd_replicate }, { "restore", cmd_restore },
 	{ "ltx", cmd_ltx }, { "verify", cmd_verify }, { "prune", cmd_prune },
-	{ "databases", cmd_databases },
+	{ "databases", cmd_databases }, { "check", cmd_check },
+	{ "status", cmd_status }, { "sync", cmd_sync },
 };
 
 static int
@@ -110,6 +116,53 @@ follow_run(const struct restore_args *a, int64_t interval_ms,
 	(void)res;
 	MUST(a->root[0] == '/' && a->txid == 0 && !a->has_time);
 	return not_here(e);
+}
+
+void
+status_take(const struct status_args *a, struct status *s)
+{
+	memset(s, 0, sizeof *s);
+	MUST(a->db[0] == '/' && a->interval_ms >= 0);
+	(void)not_here(&s->why);
+}
+
+void
+status_free(struct status *s)
+{
+	(void)s;
+}
+
+const char *
+status_name(enum status_word w)
+{
+	(void)w;
+	return "error";
+}
+
+void
+probe_host(struct probe *p)
+{
+	(void)p;
+}
+
+void
+probe_pair(struct probe *p, const struct pair_config *cf)
+{
+	(void)p;
+	MUST(cf->db_path[0] == '/' && cf->root[0] == '/');
+}
+
+void
+probe_error(struct probe *p, const struct err *e)
+{
+	p->failed = true;
+	MUST(e->kind != ERR_NONE);
+}
+
+void
+probe_free(struct probe *p)
+{
+	(void)p;
 }
 
 struct values {

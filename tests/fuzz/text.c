@@ -3,16 +3,21 @@
  * The small readers of text: the first byte tells which.  What they accept
  * they give back the same when it is written and read again.
  */
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../crc64.h"
 #include "../../keys.h"
 #include "../../retain.h"
+#include "../../state.h"
 #include "../../store.h"
 #include "fuzz.h"
 
 #define ROOT "/r"
 #define TEXT_MAX 4096
+#define CRC_LINE 21		/* the last one of a status file */
 #define YEAR_0_MS INT64_C(-62167219200000)
 #define YEAR_10000_MS INT64_C(253402300800000)
 
@@ -117,6 +122,46 @@ clock_file(const char *s, size_t n)
 }
 
 static void
+write_status(const struct state_facts *f, struct state_facts *again)
+{
+	struct disk_owner o;
+	struct state st;
+	struct err e;
+
+	disk_owner_private(&o);
+	state_init(&st, ROOT);
+	*again = *f;
+	state_claim(&st, &o, again);
+	state_set(&st, f, true);
+	MUST(state_read(st.path, again, &e) == 1);
+	state_free(&st);
+}
+
+/* Its checksum is put right. */
+static void
+status(const char *s, size_t n)
+{
+	char buf[STATE_SIZE + 1];
+	struct state_facts f, g;
+
+	memset(buf, ' ', STATE_SIZE);
+	memcpy(buf, s, n < STATE_SIZE - CRC_LINE ? n : STATE_SIZE - CRC_LINE);
+	snprintf(buf + STATE_SIZE - CRC_LINE, CRC_LINE + 1, "crc %016" PRIx64
+	    "\n", crc64(0, buf, STATE_SIZE - CRC_LINE));
+	if (!state_parse(buf, &f))
+		return;
+	MUST(state_name(f.word) != NULL && f.pid >= 0 && f.pass_ms >= 0);
+	write_status(&f, &g);
+	MUST(memcmp(&f, &g, sizeof f) == 0);
+	/* With numbers as long as they get, only the texts may be cut. */
+	f.since_ms = f.pid = f.started_ms = f.pass_ms = f.txid_ms = INT64_MAX;
+	f.audit_ms = f.error_ms = f.db.mtime_ns = f.db.ctime_ns = INT64_MAX;
+	f.txid = f.differed = f.db.dev = f.db.ino = f.db.size = UINT64_MAX;
+	write_status(&f, &g);
+	MUST(f.error_ms == g.error_ms && f.differed == g.differed);
+}
+
+static void
 moment(const char *s)
 {
 	char text[TEXT_SIZE];
@@ -181,6 +226,9 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 		break;
 	case 5:
 		duration(s);
+		break;
+	case 6:
+		status(s, n - 1);
 		break;
 	default:
 		path(s);
