@@ -30,6 +30,7 @@
 
 #define TIMEOUT_MS 30000
 #define STEP_MAX_MS 50
+#define SECONDS_MAX INT64_C(9000000000000)	/* as for a duration */
 
 static const char help[] =
 "usage: litestream sync [flags] DB_PATH\n"
@@ -159,11 +160,12 @@ static int
 parse_timeout(const char *s, int64_t *ms)
 {
 	char *end;
-	long v;
+	long long v;
 
 	if (s[0] == '\0')
 		*ms = TIMEOUT_MS;
-	else if (v = strtol(s, &end, 10), *end == '\0' && v < INT64_MAX / 1000)
+	else if (v = strtoll(s, &end, 10), *end == '\0' && v > -SECONDS_MAX &&
+	    v < SECONDS_MAX)
 		*ms = (int64_t)v * 1000;
 	else if (duration_parse(s, ms) != 0)
 		return -1;

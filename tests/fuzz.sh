@@ -131,6 +131,7 @@ config() {
 }
 
 opt() {
+	# What was found: a number of seconds that ms cannot hold, in sync.
 	mkdir opt
 	n=0
 	while read -r line; do
@@ -155,6 +156,7 @@ opt() {
 	sync -timeout=7 /b.db
 	check -config=/c.yml
 	check /a.db file:///r
+	sync -timeout=-9223372036854775808 /b.db
 	t -b -i=3 --f 1.5 -duration=1h3m -t 0000000000000012 -string x y z
 	t -b=F -i=0x10 -f=-0x1p3 -- -x
 	E
