@@ -415,30 +415,49 @@ from_the_end(const void *pa, const void *pb)
 	return (a->max_txid < b->max_txid) - (a->max_txid > b->max_txid);
 }
 
+static int
+delete_one(struct pass *p, const struct store_file *f, struct err *e)
+{
+	char *path = store_path(p->root, f);
+	int at = store_open_level(p->root, f->level, e), rc;
+
+	if (at >= 0) {
+		rc = disk_unlink_in(at, path_base(path), path, e);
+		close(at);
+	} else
+		rc = e->kind == ERR_ABSENT ? 0 : -1;
+	free(path);
+	return rc;
+}
+
+static int
+sync_level(struct pass *p, int level, struct err *e)
+{
+	char *dir = xasprintf("%s/ltx/%d", p->root, level);
+	int rc = disk_sync_dir(dir, e);
+
+	free(dir);
+	return rc != 0 && e->kind == ERR_ABSENT ? 0 : rc;
+}
+
 int
 pass_delete(struct pass *p, const bool *go, struct err *e)
 {
 	const struct store_file **f = xcalloc(p->l.n + 1, sizeof(*f));
 	size_t i, n = 0, gone, kept = 0;
-	char *path;
-	int at, rc = 0;
+	int rc = 0;
 
 	for (i = 0; i < p->l.n; i++)
 		if (go[i])
 			f[n++] = &p->l.file[i];
 	/* A chain ends with its largest TXID, so whatever is left at any
-	 * moment has all that it stands on. */
+	 * moment has all that it stands on; so that it has it after a crash of
+	 * the machine, too, each directory is synced before the next. */
 	qsort(f, n, sizeof(*f), from_the_end);
-	for (gone = 0; gone < n && rc == 0; gone++) {
-		path = store_path(p->root, f[gone]);
-		at = store_open_level(p->root, f[gone]->level, e);
-		if (at >= 0) {
-			rc = disk_unlink_in(at, path_base(path), path, e);
-			close(at);
-		} else
-			rc = e->kind == ERR_ABSENT ? 0 : -1;
-		free(path);
-	}
+	for (gone = 0; gone < n && rc == 0; gone++)
+		if ((rc = delete_one(p, f[gone], e)) == 0 && (gone + 1 == n ||
+		    f[gone + 1]->level != f[gone]->level))
+			rc = sync_level(p, f[gone]->level, e);
 	free(f);
 	for (i = 0; i < p->l.n; i++)
 		if (!go[i] || rc != 0)

@@ -785,6 +785,7 @@ class Replay:
         self.records = read_journal(os.path.join(directory, 'journal'))
         self.counted = sum(r.k != 0 for r in self.records)
         check(self.counted, 'the shim saw no call: nothing is tested')
+        self.check_order()
         self.initial = os.path.join(directory, 'initial')
         self.acks, self.steps = self.all_acks(), self.all_steps()
         self.lock = threading.Lock()
@@ -817,6 +818,19 @@ class Replay:
 
     def step_of(self, i):
         return [s for s in self.steps if s[0] < self.records[i].end][-1]
+
+    def check_order(self):
+        """A file that is deleted can stand on one in another directory, so
+        that directory's deletions have to be durable before."""
+        waiting = ''
+        for i, r in enumerate(self.records):
+            directory = os.path.dirname(r.path)
+            if r.op == UNLINK and r.path.endswith('.ltx') and r.error == 0:
+                check(waiting in ('', directory), '%d: %s is deleted and '
+                      'deletions in %s are not durable', i, r.path, waiting)
+                waiting = directory
+            elif r.op == SYNC and r.path == waiting and r.error == 0:
+                waiting = ''
 
     def all_steps(self):
         """Each with what was there before it and is there after it."""
