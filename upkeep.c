@@ -290,8 +290,11 @@ work(struct upkeep *u, bool names, struct err *e)
 			u->pass_at = 0;
 		u->look_ms = LOOK_MAX_MS;
 	}
-	if (!u->watched && u->pass_at == NEVER)
-		u->pass_at = 0;
+	if (!u->watched) {
+		names = true;
+		if (u->pass_at == NEVER)
+			u->pass_at = 0;
+	}
 	if (now >= u->look_at) {
 		u->look_at = NEVER;
 		u->pass_at = 0;
