@@ -94,7 +94,7 @@ add(struct dirs *d, const struct config_db *dir, const char *path,
 	struct err e;
 
 	setup_job(&cf, d->c, entry);
-	cf.persistent = true;
+	cf.persistent = cf.found = true;
 	if (fleet_add(f, &cf, &e) == 0)
 		log_line(LOG_INFO, "database found", "path", path, NULL);
 	else if (e.kind != ERR_USAGE)	/* else it is there, by a link */

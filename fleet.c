@@ -140,8 +140,8 @@ fleet_remove(struct fleet *f, const char *db_path)
 
 	pthread_mutex_lock(&f->mutex);
 	for (s = f->slot; s < f->slot + f->n; s++)
-		if (s->job != NULL && strcmp(s->cf.pair.db_path,
-		    db_path) == 0) {
+		if (s->job != NULL && s->cf.found &&
+		    strcmp(s->cf.pair.db_path, db_path) == 0) {
 			job_stop(s->job);
 			s->removed = found = true;
 		}

@@ -27,7 +27,8 @@ void	fleet_free(struct fleet *f);
  * under that name or another. */
 int	fleet_add(struct fleet *f, const struct job_config *cf,
 	    struct err *e);
-/* Asks one to publish what is committed, and end; false if it is not there. */
+/* Asks one that was found in a directory to publish what is committed, and end;
+ * false if it is not there, or is configured by its name. */
 bool	fleet_remove(struct fleet *f, const char *db_path);
 /* The paths of those that have not ended, malloc'd, as is each of them. */
 char	**fleet_paths(struct fleet *f, size_t *n);

@@ -21,6 +21,7 @@ struct job_config {
 	uint32_t checkpoint_frames;	/* a longer WAL; 0: by our own rule */
 	int64_t truncate_frames;	/* 0: by our own rule; < 0: never */
 	bool restore_if_absent;	/* before it is started */
+	bool found;		/* in a directory: let go of when it goes */
 	bool persistent;	/* tries again whatever is wrong, since
 				 * others go on */
 	int64_t stop_retry_ms;	/* between attempts at the end */

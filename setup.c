@@ -82,6 +82,7 @@ add_directory(struct setup *s, const struct config_db *d, struct err *e)
 		    sizeof(*s->entry));
 		s->entry[s->n_entries++] = entry;
 		add(s, entry);
+		s->job[s->n - 1].found = true;
 	}
 	scan_free(path, n);
 	free(known);

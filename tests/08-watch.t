@@ -68,4 +68,36 @@ sql "$T/db/7.db" 'INSERT INTO t VALUES(3)'
 stop_replicate
 result $? 'a clean stop'
 ok 'with the last commit' there 7.db
+
+# One that is configured by its name, in a directory that is watched.
+mkdir "$T/two"
+cat >"$T/yml" <<END
+dbs:
+  - path: $T/two/app.db
+    replica:
+      path: $T/app
+  - dir: $T/two
+    pattern: '*.db'
+    watch: true
+    replica:
+      path: $T/others
+END
+named() { restore_same "$T/two/app.db" "$T/app"; }
+sql "$T/two/app.db" 'PRAGMA journal_mode = wal; CREATE TABLE t(a)' >/dev/null
+sql "$T/two/x.db" 'PRAGMA journal_mode = wal; CREATE TABLE t(a)' >/dev/null
+"$LS" replicate -config "$T/yml" >"$T/log" 2>&1 </dev/null &
+PID=$!; track "$PID"
+ok 'one with a name of its own' poll 30 named
+poll 30 restore_same "$T/two/x.db" "$T/others/x.db"
+result $? 'and one that is found beside it'
+rm "$T/two/app.db"* "$T/two/x.db"*
+poll 30 grep -q 'has gone.*x[.]db' "$T/log"
+result $? 'both are removed: the one that was found is let go of'
+is 'not the other' "$(grep 'has gone.*app[.]db' "$T/log")" ''
+sql "$T/two/app.db" 'PRAGMA journal_mode = wal; CREATE TABLE t(a);
+    INSERT INTO t VALUES(2)' >/dev/null
+ok 'it is replicated when it is back' poll 30 named
+is 'and only there' "$(ls "$T/others")" x.db
+stop_replicate
+result $? 'a clean stop'
 done_testing
