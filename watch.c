@@ -34,6 +34,7 @@ struct watch {
 	pthread_mutex_t mutex;
 	struct entry *entry;
 	size_t n, cap;
+	unsigned long drops;	/* of descriptors */
 };
 
 #if HAVE_INOTIFY
@@ -166,11 +167,19 @@ watch_add(struct watch *w, const char *path, enum watch_kind kind,
     const char *base, size_t id)
 {
 	struct entry *n;
-	int wd = w->fd >= 0 ? add_events(w->fd, path, kind) : -1;
+	unsigned long drops;
+	int wd;
 
-	if (wd < 0)
-		return false;
+	/* Outside the mutex, as it blocks where a disk is dead; again if it may
+	 * be a descriptor that another thread has dropped meanwhile. */
 	pthread_mutex_lock(&w->mutex);
+	do {
+		drops = w->drops;
+		pthread_mutex_unlock(&w->mutex);
+		if (w->fd < 0 || (wd = add_events(w->fd, path, kind)) < 0)
+			return false;
+		pthread_mutex_lock(&w->mutex);
+	} while (drops != w->drops);
 	w->entry = xgrow(w->entry, w->n, &w->cap, sizeof *w->entry);
 	n = &w->entry[w->n++];
 	n->wd = wd;
@@ -208,8 +217,10 @@ watch_drop(struct watch *w, size_t id)
 		wd = w->entry[i].wd;
 		free(w->entry[i].base);
 		w->entry[i] = w->entry[--w->n];
-		if (!in_use(w, wd))
+		if (!in_use(w, wd)) {
 			drop_events(w->fd, wd);
+			w->drops++;
+		}
 	}
 	pthread_mutex_unlock(&w->mutex);
 }
