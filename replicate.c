@@ -206,8 +206,10 @@ patience(const struct run *r)
 {
 	int64_t now = time_mono_ms(), at = INT64_MAX;
 
-	if (r->stopping)
-		at = r->cancelled ? r->leave_at : r->cancel_at;
+	if (r->stopping && !r->cancelled)
+		at = r->cancel_at;
+	else if (r->stopping)
+		at = r->running > 0 ? r->leave_at : INT64_MAX;
 	else if (r->dirs != NULL)
 		at = dirs_next(r->dirs);
 	if (r->busy && at > now + LOOK_MS)

@@ -114,4 +114,22 @@ is "each opening of the database is one that SQLite locks" \
     "$(sed -n 's/^locked db=\([0-9]*\) .*/\1/p' "$T/said")" "$db_opens"
 is "one -shm, which SQLite locks" "$shm_opens \
 $(sed -n 's/^locked .*shm=\([0-9]*\)/\1/p' "$T/said")" '1 1'
+
+# After the last moment for the databases only a child is left, which takes its
+# time: the wait for it is one call, not thousands.
+strace -f -o "$T/waits" -e trace=pselect6,?pselect6_time64 "$LS" replicate \
+    -exec "sh -c 'trap : TERM; echo >$T/up; until test -e $T/end; do
+    sleep .2; done'" "$db" "file://$dir" >"$T/log" 2>&1 </dev/null &
+PID=$!; track "$PID"
+ok 'with a child' poll 20 test -e "$T/up"
+daemon=$(awk 'NR == 1 { print $1 }' "$T/waits")
+kill -TERM "$daemon"
+ok 'the signal is seen' poll 20 grep -q 'signal received' "$T/log"
+kill -TERM "$daemon"
+# GRACE_MS after the second signal, and two seconds more.
+sleep 7
+touch "$T/end"
+_reap; result $? 'it ends when the child does'
+[ "$(grep -c pselect "$T/waits")" -lt 200 ]
+result $? 'and has slept until then'
 done_testing
