@@ -254,9 +254,9 @@ seed(struct follow *f, const struct restore_args *a,
 		err_set(e, ERR_ABSENT, "no matching backup files available");
 		goto out;
 	}
+	made = true;
 	if (restore_run(&ra, res, e) != 0)
 		goto out;
-	made = true;
 	catch_signals();
 	if (stamp(f, new, res, e) != 0 ||
 	    disk_owner_of(new, &f->owner, e) != 0 ||
