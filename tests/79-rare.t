@@ -165,4 +165,73 @@ catches_up 'and on, when it is closed'
 ok 'a stop' stop_replicate
 "$LS" restore -o good.db "file://$T/big"
 is 'the standby is what is restored' "$(dump f.db)" "$(dump good.db)"
+
+# Files of level 0 whose names and headers disagree.
+for args in '1 2 1' '1 1 0'; do
+	# shellcheck disable=SC2086
+	set -- $args
+	rm -rf odd; file odd 0 "$1" "$2" "$3" 1000 0 0 0 1=a
+	status 4 "a file of TXIDs $1 to $2 with $3 pages" "$LS" restore -o x.db \
+	    "file://$T/odd"
+done
+rm -rf odd; file odd 0 1 1 1 1000 0 0 0 1=a
+cp odd/ltx/0/*1.ltx odd/ltx/0/0000000000000002-0000000000000002.ltx
+cp odd/ltx/0/*1.ltx odd/ltx/0/000000000000000g-0000000000000003.ltx
+status 4 'a file under the name of another' "$LS" verify "file://$T/odd"
+matches 'is named' out '0002.ltx: header is of TXIDs'
+rm -rf odd/ltx/9; mkdir -p odd/ltx/9
+file snap 1 2 2 1 1000 0 0 0 1=a; cp snap/ltx/1/* odd/ltx/9/
+status 4 'a snapshot that begins in the middle' "$LS" verify "file://$T/odd"
+matches 'is named' out 'a snapshot that does not begin at TXID 1'
+
+# Clocks: stamps that go back and forth, and one of the far future.
+i=1
+for stamp in 1000 20000 2000 19000 3000 18000 3500 17000 4000 16000 5000 15000 \
+    5500 14000 5600 13000 5700 12000 6000 7000 7100 7200 \
+    7300 7400 7500 7600 7700 7800 7900 32503680000000; do
+	file clock 0 $i $i 1 $stamp 0 0 0 1=a; i=$((i + 1))
+done
+ok 'a time about which the stamps disagree' "$LS" restore -o clock.db \
+    -timestamp 1970-01-01T00:00:06Z "file://$T/clock"
+cat out err >said
+matches 'is doubted' said 'level=WARN msg=".* [0-9a-f]{16},.* and [0-9]+ more'
+ok 'prune, by a stamp of the future' "$LS" prune -dry-run -keep 1h \
+    "file://$T/clock"
+matches 'keeps what is younger' out '^would remove 0 files'
+ok 'more files than may be open' sh -c 'ulimit -S -n 20 && "$0" "$@"' "$LS" \
+    restore -force -o clock.db "file://$T/clock"
+
+# Names that are odd.
+status 2 'the root for a database' "$LS" restore -o /.. "file://$T/clock"
+matches 'is a directory' err '^Error: .*is a directory: /$'
+
+# One database by its name and in a directory; no database at all.
+cat >both.yml <<END
+dbs:
+  - {path: $T/dir/1.db, replica: {url: "file:$T/x1"}}
+  - {dir: $T/dir, pattern: '*.db', replica: {path: $T/x}}
+END
+ok 'named, and in a directory' "$LS" replicate -once -config both.yml
+is 'goes where the name says' "$(ls -d x1/ltx)" x1/ltx
+echo 'logging: {stderr: true}' >none.yml
+"$LS" replicate -config none.yml >log 2>&1 </dev/null &
+PID=$!; track $PID
+waits 'level=ERROR msg="no databases specified in configuration"'
+ok 'and goes on until it is stopped' stop_replicate
+
+# A replica of nobody that cannot be the database's.
+make_db other.db
+rm -rf big/.identity
+status 6 'a replica that cannot be compared' "$LS" replicate -once other.db \
+    "file://$T/big"
+matches 'is refused' err '^Error: .*/big: cannot be told to be the replica of'
+matches 'with advice' err '^Try: -adopt if it is'
+
+# Levels that are not configured.
+mkdir big/ltx/5
+cp -p big/ltx/9/0000000000000001-0000000000000001.ltx big/ltx/5/
+: >"$(find big/ltx/0 -type f | sort | tail -n 1)"
+ok 'a new beginning' "$LS" replicate -once -adopt big.db "file://$T/big"
+is 'is one there, too' "$(find big/ltx/5 -type f | wc -l)" 2
+ok 'which is restored' restore_same "$T/big.db" "$T/big"
 done_testing
