@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "../plan.h"
 #include "tap.h"
@@ -346,7 +347,7 @@ test_large(void)
 	struct err e;
 	char *doubt = NULL;
 	uint64_t txid = 0, i;
-	int64_t start = time_mono_ms();
+	clock_t start = clock();
 	bool good;
 
 	for (i = 0; i < LARGE; i++) {
@@ -358,7 +359,8 @@ test_large(void)
 	good = good && plan_at_time(&l, LARGE, &txid, &doubt, &e) == 0 &&
 	    txid >= LARGE - 1;
 	ok(good, "%d files", LARGE);
-	ok(time_mono_ms() - start < LARGE_MS, "in less than %d ms", LARGE_MS);
+	ok((clock() - start) / (CLOCKS_PER_SEC / 1000) < LARGE_MS,
+	    "in less than %d ms of processor time", LARGE_MS);
 	free(doubt);
 	store_list_free(&l);
 }
