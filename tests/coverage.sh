@@ -3,8 +3,10 @@
 # coverage.sh [TEST...]: which lines and branches the suite, or these tests,
 # run, by gcc and gcov, in a copy of the tree; coverage.py judges.  KEEP=DIR:
 # the copy is made there and left; counts that are there already are added to.
-# Not counted is what runs in processes that die by a signal: SIGKILL above
-# all.  What ends by exec or _exit is (-std=gnu11 lets gcc see fork and exec).
+# Not counted is what runs in processes that die by a signal, SIGKILL above all,
+# as they write no counts (what ends by exec or _exit does: -std=gnu11 lets gcc
+# see fork and exec); what only make torture, soak, fuzz and portable run; what
+# is in tests/, as it is no part of the programs.
 cd "$(dirname "$0")/.." || exit 1
 [ $# -gt 0 ] || set -- tests
 tree=${KEEP:-$(mktemp -d "${TMPDIR:-/tmp}/litestream.XXXXXX")} || exit 1
