@@ -234,4 +234,36 @@ cp -p big/ltx/9/0000000000000001-0000000000000001.ltx big/ltx/5/
 ok 'a new beginning' "$LS" replicate -once -adopt big.db "file://$T/big"
 is 'is one there, too' "$(find big/ltx/5 -type f | wc -l)" 2
 ok 'which is restored' restore_same "$T/big.db" "$T/big"
+
+# status, sync and check: odd command lines, a database by a link, without a
+# wal-index, and what is not replicated of it.
+for c in status sync check; do
+	status 2 "$c -x" "$LS" $c -x
+	matches "$c -x: with advice" err "^Try: litestream $c -h$"
+done
+status 2 'too many arguments' "$LS" status a b c
+status 2 'a URL and -config' "$LS" status -config dir.yml a.db "file://$T/r"
+status 2 'check, a URL and -config' "$LS" check -config dir.yml a.db \
+    "file://$T/r"
+status 1 'check of no databases' "$LS" check -config none.yml
+make_db late.db
+ok 'replicated' "$LS" replicate -once late.db "file://$T/late"
+mkdir links; ln -s ../late.db links/rel; ln -s "$T/links/rel" links/abs
+ok 'replicated by links' "$LS" replicate -once links/abs "file://$T/linked"
+ok 'and known by them' "$LS" status links/abs "file://$T/linked"
+python3 - <<'END'
+import shutil, sqlite3
+c = sqlite3.connect('late.db', isolation_level=None)
+c.execute('PRAGMA wal_autocheckpoint = 0')
+for i in range(3):
+    c.execute('INSERT INTO t VALUES(1)')
+for end in '', '-wal':
+    shutil.copy('late.db' + end, 'kept.db' + end)
+END
+for end in '' -wal; do mv kept.db$end late.db$end; done
+rm -f late.db-shm
+"$LS" status late.db "file://$T/late" >out 2>&1
+matches 'commits that are not replicated, by the WAL alone' out ' behind .* 3\+ '
+is 'nothing was changed for that' "$(ls late.db*)" 'late.db
+late.db-wal'
 done_testing
