@@ -3,14 +3,13 @@
 # What a start may believe: each state here would be taken for another if one
 # of the proofs were left out.
 . "$(dirname "$0")/lib.sh"
+. "$TESTS/clock.sh"
 
-command -v "${CC:-cc}" >/dev/null || skip_all 'no C compiler'
-"${CC:-cc}" -shared -fPIC -O1 -o "$T/shim.so" "$TESTS/shim.c" -ldl || exit
 db=$T/a.db dir=$T/replica meta=$T/.a.db-litestream
 once_at() {	# SECONDS [FLAGS]: with the wall clock ahead by that much
 	_s=$1; shift
-	env LD_PRELOAD="$T/shim.so" SHIM_ROOT=/nowhere SHIM_CLOCK="$_s" \
-	    "$LS" replicate -once "$@" "$db" "file://$dir" >"$T/log" 2>&1 ||
+	ahead "$_s" "$LS" replicate -once "$@" "$db" "file://$dir" \
+	    >"$T/log" 2>&1 ||
 	    { _rc=$?; tail -n 3 "$T/log" | sed 's/^/# /'; return $_rc; }
 }
 app() {	# SQL...: commits, and dies before it can checkpoint
