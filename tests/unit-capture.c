@@ -132,13 +132,26 @@ test_pin(void)
 	ok(pass() == 0, "the replica is not full any more");
 }
 
+/* The file of level 0 of so many TXIDs from now. */
+static char *
+path_of(uint64_t ahead, const char *end)
+{
+	uint64_t txid = p.pages.txid + ahead;
+
+	return xasprintf("%s/ltx/0/%s-%s.ltx%s", p.cf.root, TXID(txid),
+	    TXID(txid), end);
+}
+
 static void
 test_full(void)
 {
+	char *tmp = path_of(1, ".tmp");
+
 	commit(1, 9000);
 	full(true);
 	ok(pass() < 0, "the replica is full");
 	full(false);
+	ok(access(tmp, F_OK) != 0, "no temporary stays");
 	ok(pass() == 0, "and is not any more");
 	commit(2, 9000);
 	capture_give_up(&p.c, "test");
@@ -147,6 +160,7 @@ test_full(void)
 	full(false);
 	ok(p.c.doubt, "there is still doubt");
 	ok(pass() == 0, "and it is not full any more");
+	free(tmp);
 }
 
 static void
@@ -156,6 +170,13 @@ add(uint32_t *a, uint32_t *b, const uint8_t *bytes, size_t n, bool big)
 		*a += (big ? be32(bytes) : le32(bytes)) + *b;
 		*b += (big ? be32(bytes + 4) : le32(bytes + 4)) + *a;
 	}
+}
+
+static void
+put_sum(uint8_t *at, uint32_t a, uint32_t b)
+{
+	put_be32(at, a);
+	put_be32(at + 4, b);
 }
 
 /* The last frame of the WAL gets another page; its checksum is right. */
@@ -175,11 +196,105 @@ forge(FILE *f)
 	frame[FRAME_SIZE - 1] ^= 1;
 	add(&a, &b, frame, 8, magic[3] & 1);
 	add(&a, &b, frame + FRAME_SIZE - PAGE_SIZE, PAGE_SIZE, magic[3] & 1);
-	put_be32(frame + 16, a);
-	put_be32(frame + 20, b);
+	put_sum(frame + 16, a, b);
 	if (fseek(f, -FRAME_SIZE, SEEK_END) != 0 ||
 	    fwrite(frame, FRAME_SIZE, 1, f) != 1 || fflush(f) != 0)
 		die("cannot write the WAL");
+}
+
+/* The index is to be read from the WAL again. */
+static void
+forget_index(void)
+{
+	sqlite3_file *f;
+	volatile void *shm;
+
+	if (sqlite3_file_control(app, "main", SQLITE_FCNTL_FILE_POINTER,
+	    &f) != SQLITE_OK ||
+	    f->pMethods->xShmMap(f, 0, 32768, 0, &shm) != SQLITE_OK)
+		die("no wal-index");
+	memset((void *)(uintptr_t)shm, 0, 96);
+}
+
+/*
+ * A transaction of page 1 and another, or page 1 again: the first of the next
+ * generation, or after the one that was made here before.
+ */
+static void
+transact(bool anew, uint32_t commit, uint32_t pgno)
+{
+	static uint8_t head[32], frame[FRAME_SIZE];
+	static uint32_t a, b;
+	FILE *f = fopen(db_wal_path(p.c.db), "r+");
+	static long at;
+	int i;
+
+	if (f == NULL || fread(head, sizeof head, 1, f) != 1)
+		die("cannot read the WAL");
+	if (anew) {
+		put_be32(head, 0x377f0683);
+		put_be32(head + 16, be32(head + 16) + 1);
+		a = b = 0;
+		add(&a, &b, head, 24, true);
+		put_sum(head + 24, a, b);
+		rewind(f);
+		fwrite(head, sizeof head, 1, f);
+		at = sizeof head;
+	}
+	fseek(f, at, SEEK_SET);
+	for (i = 0; i < 2; i++, at += FRAME_SIZE) {
+		memset(frame, 7, sizeof frame);
+		put_be32(frame, i == 0 ? 1 : pgno);
+		put_be32(frame + 4, i == 0 ? 0 : commit);
+		memcpy(frame + 8, head + 16, 8);
+		if (be32(frame) == 1) {
+			if (db_read_page(p.c.db, 1, frame + 24, &e) != 0)
+				die("%s", e.text);
+			put_be32(frame + 24 + 28, commit);
+		}
+		add(&a, &b, frame, 8, true);
+		add(&a, &b, frame + 24, PAGE_SIZE, true);
+		put_sum(frame + 16, a, b);
+		fwrite(frame, sizeof frame, 1, f);
+	}
+	if (ferror(f) || fclose(f) != 0)
+		die("cannot write the WAL");
+	forget_index();
+	ok(pass() == 0 && p.pages.commit == commit, "now %lu pages",
+	    (unsigned long)commit);
+}
+
+static void
+copy_all(void)
+{
+	bool complete;
+
+	ok(pass() == 0 && checkpoint_free(&p.c, &complete, &e) == 0 &&
+	    complete, "all is in the file");
+}
+
+/* No frame of the WAL holds the pages by which the database grows. */
+static void
+test_grown(void)
+{
+	uint32_t n = p.pages.commit;
+
+	copy_all();
+	transact(true, n + 4, n + 4);
+	copy_all();
+	transact(true, n + 5, 1);
+}
+
+/* None but one that comes before the position. */
+static void
+test_regrown(void)
+{
+	uint32_t n = p.pages.commit;
+
+	copy_all();
+	transact(true, n + 1, n + 1);
+	transact(false, n, 1);
+	transact(false, n + 1, 1);
 }
 
 static void
@@ -235,16 +350,6 @@ test_restarts(int restarts, int first, int later, bool known)
 	ok(p.c.doubt != known, "%s", known ? "what has changed is known" :
 	    "what has changed is not known");
 	ok(pass() == 0, "a pass");
-}
-
-/* The file of level 0 of so many TXIDs from now. */
-static char *
-path_of(uint64_t ahead, const char *end)
-{
-	uint64_t txid = p.pages.txid + ahead;
-
-	return xasprintf("%s/ltx/0/%s-%s.ltx%s", p.cf.root, TXID(txid),
-	    TXID(txid), end);
 }
 
 static void
@@ -314,12 +419,11 @@ static void
 test_audit(void)
 {
 	struct audit a = { 0 };
-	bool complete, done = false;
+	bool done = false;
 	char *cmd = xasprintf("printf overwritten | dd of='%s' bs=1 "
 	    "seek=8500 conv=notrunc 2>/dev/null", p.cf.db_path);
 
-	ok(pass() == 0 && checkpoint_free(&p.c, &complete, &e) == 0 &&
-	    complete, "all is in the file");
+	copy_all();
 	ok(system(cmd) == 0, "it is overwritten");
 	while (!done && audit_slice(&a, &p.c, &done, &e) == 0)
 		continue;
@@ -340,6 +444,10 @@ choose(const char *what)
 		test_full();
 	else if (strcmp(what, "generation") == 0)
 		test_generation();
+	else if (strcmp(what, "grown") == 0)
+		test_grown();
+	else if (strcmp(what, "regrown") == 0)
+		test_regrown();
 	else if (strcmp(what, "forged") == 0)
 		test_forged();
 	else if (strcmp(what, "fsync") == 0)
