@@ -16,7 +16,7 @@ ok 'the first one' poll 10 restore_same "$T/a.db" "$T/ra"
 files "$T/ra" >"$T/before"
 second() {	# TITLE ARGS: exits at once, naming the first one
 	_title=$1 _t0=$(date +%s); shift
-	status 5 "$_title" "$LS" replicate "$@"
+	status 5 "$_title" timeout 20 "$LS" replicate "$@"
 	[ $(($(date +%s) - _t0)) -le 2 ]; result $? "$_title: at once"
 	cat "$T/out" >>"$T/err"
 	matches "$_title: names the pid" "$T/err" "(^|[^0-9])$PID([^0-9]|\$)"
@@ -45,7 +45,8 @@ ok 'another database, its own replica' \
 files "$T/ra" >"$T/before"
 foreign() {	# TITLE ARGS
 	_title=$1; shift
-	status 6 "$_title" "$LS" replicate "$@" "$T/b.db" "file://$T/ra"
+	status 6 "$_title" timeout 20 "$LS" replicate "$@" \
+	    "$T/b.db" "file://$T/ra"
 	cat "$T/out" >>"$T/err"
 	matches "$_title: the way out" "$T/err" '-adopt'
 	is "$_title: nothing is written" "$(files "$T/ra")" \
