@@ -44,6 +44,8 @@ emptied by the application
 commit free app.truncate sync commit sync
 copied in part
 vacuum sync grow app.truncate
+the application dies between its last frame and the index
+commit ghost
 the application dies in its commit
 commit ghost app.open commit sync
 the application dies in its commit while we are away
