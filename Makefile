@@ -151,7 +151,7 @@ portable:
 
 # Mistakes made on purpose: the suite must notice each of them.
 mutants:
-	@sh tests/mutants.sh
+	@JOBS=$(JOBS) sh tests/mutants.sh
 
 bench: all
 	@sh tests/bench.sh

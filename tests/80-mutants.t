@@ -8,7 +8,7 @@ cd "$TESTS/.." || exit
 n=0 bad=''
 for p in tests/mutants/*.patch; do
 	n=$((n + 1))
-	patch -s -p1 -F0 -f --dry-run <"$p" >"$T/out" 2>&1 ||
+	patch -s -p1 -f --dry-run <"$p" >"$T/out" 2>&1 ||
 	    bad="$bad $p does not apply;"
 	tests=$(sed -n 's/^Tests: //p' "$p")
 	[ -n "$tests" ] || bad="$bad $p names no test;"

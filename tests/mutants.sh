@@ -3,9 +3,10 @@
 # shellcheck disable=SC2012,SC2046,SC2086	# names, of which there are many
 # Mistakes made on purpose: each patch in tests/mutants is applied to a copy of
 # the tree and must make one of the tests fail that its header names.
-#	mutants.sh [-all] [NAME...]	-all: any test of the suite will do
+#	mutants.sh [NAME...]
 # One line for each, then the sum; a survivor is a missing test, and a failure.
-# JOBS at a time, each test for at most LIMIT seconds: a hang is a kill too.
+# JOBS at a time, each test up to its first failure and for at most LIMIT
+# seconds: a hang is a kill too.  First the same tests without any mistake.
 self=$(cd "$(dirname "$0")" && pwd -P)/${0##*/} || exit 1
 src=${self%/tests/*}
 export LC_ALL=C PEERS="${PEERS:-$src/tests/.peer}" LIMIT="${LIMIT:-300}"
@@ -23,21 +24,25 @@ try() {
 	esac
 }
 
+# programs TEST...: what make is to make for them, in the tree that we are in
+programs() {
+	(cd tests && grep -oh 'bin/\(unit-[a-z]*\|schedule\)' "$@" |
+	    sort -u | sed 's,^,tests/,')
+}
+
 # mutate NAME: a word and why
 mutate() {
 	_patch=$src/tests/mutants/$1.patch _tree=$base/$1
 	_tests=$(sed -n 's/^Tests: //p' "$_patch")
-	[ -z "$ALL" ] || _tests=$(cd "$base/tree/tests" && ls -- *.t)
 	cp -Rp "$base/tree" "$_tree"
 	cd "$_tree" || exit
 	cp -p litestream before
-	patch -s -p1 -F0 -f <"$_patch" >out 2>&1 ||
+	patch -s -p1 -f <"$_patch" >out 2>&1 ||
 	    { echo 'BROKEN its patch does not apply'; return; }
 	for _t in $_tests; do
 		[ -f "tests/$_t" ] || { echo "BROKEN no tests/$_t"; return; }
 	done
-	_units=$(cd tests && grep -oh 'bin/unit-[a-z]*' $_tests | sort -u)
-	$make litestream $(echo "$_units" | sed 's,^b,tests/b,') >out 2>&1 ||
+	$make litestream $(programs $_tests) >out 2>&1 ||
 	    { echo 'BROKEN it does not compile'; return; }
 	! cmp -s litestream before ||
 	    { echo 'BROKEN it makes the same program'; return; }
@@ -50,7 +55,10 @@ mutate() {
 
 case ${1:-} in
 -control)
-	why=$(try "$base/tree" "$2")
+	mkdir "$base/$2"
+	ln -s ../tree/tests "$base/$2/tests"
+	why=$(try "$base/$2" "$2")
+	[ -n "$why" ] || why=$(grep '^1\.\.0 # SKIP' "$base/$2/out")
 	[ -z "$why" ] || echo "$2: $why" | tee -a "$base/control"
 	exit ;;
 -one)
@@ -61,8 +69,6 @@ case ${1:-} in
 	exit ;;
 esac
 
-export ALL=''
-[ "${1:-}" != -all ] || { ALL=1; shift; }
 [ $# -gt 0 ] ||
     set -- $(cd "$src/tests/mutants" && ls -- *.patch | sed 's/\.patch$//')
 base=$(mktemp -d "${TMPDIR:-/tmp}/litestream.XXXXXX") || exit 1
@@ -74,14 +80,18 @@ cp -p Makefile README.md ./*.[ch] "$base/tree"
 for f in tests/*; do
 	[ ! -f "$f" ] || cp -p "$f" "$base/tree/tests"
 done
-rm "$base/tree/tests/80-mutants.t"	# there it would fail of itself
-(cd "$base/tree" && $make all units) >"$base/log" 2>&1 ||
-    { cat "$base/log"; exit 1; }
-
+cat >>"$base/tree/tests/lib.sh" <<'END'
+result() {	# the first failure is the last
+	[ "$1" -eq 0 ] || { echo "not ok - $2"; exit 1; }
+	_test=$((_test + 1)); echo "ok $_test - $2"
+}
+END
 for n; do
 	sed -n 's/^Tests: //p' "tests/mutants/$n.patch" || exit
 done | tr ' ' '\n' | sort -u >"$base/tests"
-[ -z "$ALL" ] || (cd "$base/tree/tests" && ls -- *.t) >"$base/tests"
+(cd "$base/tree" && $make -j "${JOBS:-2}" all \
+    $(programs $(cat "$base/tests"))) >"$base/log" 2>&1 ||
+    { cat "$base/log"; exit 1; }
 xargs -n 1 -P "${JOBS:-2}" sh "$self" -control <"$base/tests"
 [ ! -e "$base/control" ] || { echo 'without any mistake'; exit 1; }
 printf '%s\n' "$@" | xargs -n 1 -P "${JOBS:-2}" sh "$self" -one
