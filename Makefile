@@ -153,8 +153,9 @@ portable:
 mutants:
 	@JOBS=$(JOBS) sh tests/mutants.sh
 
+# make bench ROWS="first restore"; BENCH_MB, BENCH_RUNS: see tests/bench.py
 bench: all
-	@sh tests/bench.sh
+	@python3 tests/bench.py $(ROWS)
 
 # make fuzz SECONDS=n for each target, or RUNS=n
 fuzz: all
