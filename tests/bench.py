@@ -434,9 +434,11 @@ class Bench:
             if which == ALONE:
                 return load(at, *args, watched=False)
             with at.daemon() as d:
-                cpu = d.cpu()
+                cpu, switches = d.cpu(), d.switches()
                 got = load(at, *args)
                 got['cpu'] = (d.cpu() - cpu) * 1e6 / got['commits']
+                got['switches'] = ((d.switches() - switches) * 1e3 /
+                                   got['commits'])
                 got['rss'] = d.peak()
                 d.stop()
             at.same()
@@ -465,7 +467,9 @@ class Bench:
             *(('commit itself, 100 a second: ' + k, 'ms',
                'commit_' + k, r.of(ALONE, 'commit_' + k), 'alone', {})
               for k in ('p50', 'p99', 'max')),
-            ('CPU of 1000 commits, 100 a second', 'ms', 'cpu', None, '', {}))
+            ('CPU of 1000 commits, 100 a second', 'ms', 'cpu', None, '', {}),
+            ('wake-ups of 1000 commits, 100 a second', '', 'switches', None,
+             '', {}))
 
     def full(self):
         base = self.base(SMALL)
@@ -484,6 +488,8 @@ class Bench:
             ('commits at full speed', '/s', 'speed', r.of(ALONE, 'speed'),
              'alone', {'floor': 0.95}),
             ('CPU of 1000 commits, full speed', 'ms', 'cpu', None, '', {}),
+            ('wake-ups of 1000 commits, full speed', '', 'switches', None, '',
+             {}),
             ('the last commit to replica, full speed', 'ms', 'last', None, '',
              {}))
 
