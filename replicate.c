@@ -34,6 +34,7 @@
 #define LEAVE_STEP_MS 100	/* between looks for the levels' end */
 #define LOOK_MS 1000		/* between looks at threads at work */
 #define GRACE_MS 5000		/* for giving up what takes long */
+#define NAP_MS 2		/* after events, which it gathers */
 
 static volatile sig_atomic_t signals;	/* how many INT and TERM came */
 static volatile sig_atomic_t last_signal, child_signal;
@@ -254,6 +255,8 @@ sleep_on(struct run *r)
 	r->busy = fleet_wake(r->fleet);
 	if (r->dirs != NULL && !r->stopping)
 		dirs_look(r->dirs, r->fleet);
+	if (watch_fd(r->watch) >= 0 && FD_ISSET(watch_fd(r->watch), &in))
+		sleep_ms(NAP_MS);
 }
 
 static void
