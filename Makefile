@@ -4,6 +4,10 @@
 PREFIX = /usr/local
 BINDIR = $(PREFIX)/bin
 MANDIR = $(PREFIX)/share/man
+SYSTEMDDIR = $(PREFIX)/lib/systemd/system
+BASHDIR = $(PREFIX)/share/bash-completion/completions
+ZSHDIR = $(PREFIX)/share/zsh/site-functions
+FISHDIR = $(PREFIX)/share/fish/vendor_completions.d
 
 CC = cc
 CFLAGS = -O2 -g
@@ -63,6 +67,9 @@ HDR = apply.h follow.h standby.h cmd_config.h config.h keys.h node.h scan.h \
 UNIT = tests/bin/unit-capture tests/bin/unit-config tests/bin/unit-compact \
 	tests/bin/unit-ltx tests/bin/unit-plan tests/bin/unit-restore \
 	tests/bin/unit-retain tests/bin/unit-state tests/bin/unit-wal
+UNITS = litestream.service litestream@.service litestream-once@.service \
+	litestream-once@.timer litestream-verify@.service \
+	litestream-verify@.timer
 # Calls between modules at which the schedule explorer can stop.
 POINTS = -Wl,--wrap=db_pin,--wrap=db_unpin_old,--wrap=db_unpin_all \
 	-Wl,--wrap=db_checkpoint,--wrap=db_sync,--wrap=db_truncate_wal \
@@ -168,22 +175,44 @@ peer:
 
 install: all
 	mkdir -p $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1 \
-		$(DESTDIR)$(MANDIR)/man5
+		$(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(SYSTEMDDIR) \
+		$(DESTDIR)$(BASHDIR) $(DESTDIR)$(ZSHDIR) $(DESTDIR)$(FISHDIR)
 	install -m 755 litestream litestream-test $(DESTDIR)$(BINDIR)
 	install -m 644 man/litestream.1 man/litestream-test.1 \
 		$(DESTDIR)$(MANDIR)/man1
 	install -m 644 man/litestream.5 man/ltx.5 $(DESTDIR)$(MANDIR)/man5
+	install -m 644 contrib/litestream.bash $(DESTDIR)$(BASHDIR)/litestream
+	ln -sf litestream $(DESTDIR)$(BASHDIR)/litestream-test
+	install -m 644 contrib/_litestream $(DESTDIR)$(ZSHDIR)
+	install -m 644 contrib/litestream.fish $(DESTDIR)$(FISHDIR)
+	ln -sf litestream.fish $(DESTDIR)$(FISHDIR)/litestream-test.fish
+	for u in $(UNITS); do \
+		install -m 644 contrib/$$u $(DESTDIR)$(SYSTEMDDIR) && \
+		sed 's|/usr/bin/|$(BINDIR)/|' contrib/$$u \
+			>$(DESTDIR)$(SYSTEMDDIR)/$$u || exit 1; \
+	done
 
 uninstall:
 	rm -f $(DESTDIR)$(BINDIR)/litestream $(DESTDIR)$(BINDIR)/litestream-test \
 		$(DESTDIR)$(MANDIR)/man1/litestream.1 \
 		$(DESTDIR)$(MANDIR)/man1/litestream-test.1 \
 		$(DESTDIR)$(MANDIR)/man5/litestream.5 \
-		$(DESTDIR)$(MANDIR)/man5/ltx.5
+		$(DESTDIR)$(MANDIR)/man5/ltx.5 \
+		$(DESTDIR)$(BASHDIR)/litestream \
+		$(DESTDIR)$(BASHDIR)/litestream-test \
+		$(DESTDIR)$(ZSHDIR)/_litestream \
+		$(DESTDIR)$(FISHDIR)/litestream.fish \
+		$(DESTDIR)$(FISHDIR)/litestream-test.fish
+	for u in $(UNITS); do rm -f $(DESTDIR)$(SYSTEMDDIR)/$$u; done
+
+# A Debian package, of this machine's release, in the directory DEB.
+DEB = .
+deb: all
+	@MAKE="$(MAKE)" sh contrib/deb.sh $(DEB)
 
 clean:
 	rm -rf bin tests/bin
 	rm -f litestream litestream-test *.o
 
-.PHONY: all demo check units torture soak lint bench peer install \
+.PHONY: all demo check units torture soak lint bench peer install deb \
 	uninstall clean coverage portable fuzz mutants

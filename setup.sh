@@ -51,6 +51,8 @@ here() {
 	i386)	has i686-linux-gnu-gcc ;;
 	s390x)	has s390x-linux-gnu-gcc ;;
 	qemu)	has qemu-s390x-static ;;
+	systemd) has systemd-analyze ;;
+	dpkg-dev) has dpkg-shlibdeps ;;
 	venv)	python3 -c 'import venv, ensurepip' >/dev/null 2>&1 ;;
 	*)	has "$1" ;;
 	esac
@@ -130,9 +132,11 @@ install() {
 needs='cc make sqlite xxhash lz4 yaml sqlite3 mandoc prove venv'
 [ "${CI:-}" != true ] ||
 	needs="$needs clang asan clang-asan shellcheck strace xz patch"
-# What "make portable" runs on: other machines' libraries are Debian's.
-[ "${CI:-}" != true ] || needs="$needs bmake valgrind"
-[ "${CI:-}:$manager" != true:apt-get ] || needs="$needs i386 s390x qemu"
+# What 09-install.t and 09-rsync.t use, and what "make portable" runs on: other
+# machines' libraries are Debian's.
+[ "${CI:-}" != true ] || needs="$needs bmake valgrind rsync zsh fish"
+[ "${CI:-}:$manager" != true:apt-get ] || \
+	needs="$needs i386 s390x qemu systemd dpkg-dev"
 for round in 1 2 3; do
 	missing='' packages=''
 	for n in $needs; do

@@ -46,7 +46,7 @@ if tool mandoc; then
 	mandoc -T lint -W warning man/*.[1-9] 2>&1 | complain 'manual pages'
 fi
 if tool shellcheck; then
-	shellcheck -s sh setup.sh .ci/run tests/*.sh tests/*.t 2>&1 |
+	shellcheck -s sh setup.sh .ci/run contrib/*.sh tests/*.sh tests/*.t 2>&1 |
 	    complain 'shell files'
 fi
 
@@ -100,10 +100,11 @@ for f in *.[ch] tests/unit-*.c tests/fuzz/*.[ch]; do
 	esac
 done | complain 'not in the Makefile'
 
-for f in *.[ch] *.md *.sh Makefile .ci/run man/* tests/*.* tests/fuzz/*; do
+for f in *.[ch] *.md *.sh Makefile .ci/run contrib/* man/* tests/*.* \
+    tests/fuzz/*; do
 	[ ! -f "$f" ] || grep -Hn "[ $tab]\$" "$f"
 done | complain 'blanks at the end of a line'
-for f in *.[ch] *.sh Makefile .ci/run tests/*.sh tests/*.[cht] \
+for f in *.[ch] *.sh Makefile .ci/run contrib/* tests/*.sh tests/*.[cht] \
     tests/fuzz/*.[ch]; do
 	[ ! -f "$f" ] || sed 3q "$f" | grep -q 'SPDX-License-Identifier: ISC' ||
 	    echo "$f"
