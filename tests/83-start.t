@@ -79,6 +79,8 @@ after() { [ "$1" != "$2" ] &&
     [ "$(printf '%s\n' "$1" "$2" | sort | tail -n 1)" = "$1" ]; }
 
 begin
+[ -s "$db-wal" ]
+result $? 'a WAL with content stays when the last connection is ours'
 overwrite
 goes_on 'the database was written to in place'
 begin -3600	# its ctime is not older than two seconds then
