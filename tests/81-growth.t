@@ -98,6 +98,7 @@ app 'INSERT INTO t VALUES(randomblob(150000))'
 ok 'growth over the lock page' poll 20 has 0000000000000002
 [ "$(sql "$db" 'PRAGMA page_count')" -gt 16385 ]
 result $? 'it is over it'
+is 'it comes from the WAL alone' "$(grep -c comparing "$T/log")" 1
 app 'INSERT INTO t VALUES(2)'
 ok 'and one commit more' poll 20 has 0000000000000003
 stop_replicate; result $? 'a stop'
