@@ -38,6 +38,7 @@ fleet_new(struct watch *w, struct levels *l, int note_fd)
 	f->watch = w;
 	f->levels = l;
 	f->note_fd = note_fd;
+	f->slot = xgrow(NULL, 0, &f->cap, sizeof *f->slot);
 	return f;
 }
 
