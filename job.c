@@ -262,7 +262,7 @@ open_up(struct job *j, struct err *e)
 	} while (!stopping(j) || !out_of_time(j, &until));
 	if (u->trouble.e.kind == ERR_NONE)	/* only waiting */
 		return err_set(e, ERR_NONE, "no database");
-	return err_set(e, ERR_BUSY, "%s: not replicated: %.900s",
+	return err_set(e, u->trouble.e.kind, "%s: not replicated: %.900s",
 	    j->cf.pair.db_path, u->trouble.e.text);
 }
 

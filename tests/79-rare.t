@@ -80,7 +80,7 @@ status 4 'prune of a chain with no beginning' "$LS" prune -keep 0s \
     "file://$T/end"
 matches 'nothing is removed' err \
     '^Error: .*/end: the newest state could not be restored: nothing is removed'
-is 'nothing is' "$(ls end/ltx/0 | wc -l)" 1
+is 'nothing is' "$(find end/ltx/0 -type f | wc -l)" 1
 
 # A file of another page size.
 make_db big.db 1024
