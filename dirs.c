@@ -7,7 +7,9 @@
  * moments after the last event, with growing pauses.  A directory is watched
  * before it is read: what comes in between is seen by one of the two.
  *
- * Where the system reports nothing, it is looked each ten seconds.
+ * Where the system reports nothing, it is looked each ten seconds; elsewhere
+ * only whether it still is the same directory, as no event tells that another
+ * file system was mounted there, or a link turned.
  */
 #include <sys/stat.h>
 
@@ -22,13 +24,14 @@
 #define FIRST_LOOK_MS 250	/* after the last event; then 4 times */
 #define LAST_LOOK_MS 16000	/* as long, up to this */
 #define POLL_MS 10000
-#define NEVER INT64_MAX
 
 struct dirs {
 	const struct config *c;
 	struct watch *watch;
-	bool blind;		/* there is one without events */
+	bool blind;		/* there is something without events */
+	bool quiet;		/* long since the last event */
 	int64_t look_at, wait_ms;
+	struct disk_stat *was;	/* of each entry's directory, when looked at */
 	struct err last;	/* said last */
 };
 
@@ -41,6 +44,7 @@ dirs_new(const struct config *c)
 		return NULL;
 	d = xcalloc(1, sizeof *d);
 	d->c = c;
+	d->was = xcalloc(c->n_db, sizeof *d->was);
 	d->watch = watch_new();
 	d->wait_ms = FIRST_LOOK_MS;
 	d->last.kind = ERR_NONE;
@@ -53,6 +57,7 @@ dirs_free(struct dirs *d)
 	if (d == NULL)
 		return;
 	watch_free(d->watch);
+	free(d->was);
 	free(d);
 }
 
@@ -134,8 +139,11 @@ look(struct dirs *d, size_t i, struct fleet *f, struct err *e)
 	const struct config_db *dir = &d->c->db[i];
 	char **known, **path;
 	size_t n_known, n, k;
+	struct err absent;
 	int rc = -1;
 
+	memset(&d->was[i], 0, sizeof d->was[i]);
+	disk_stat(dir->dir, &d->was[i], &absent);
 	known = fleet_paths(f, &n_known);
 	if (watch_dirs(d, i, e) == 0 && scan_dir(dir, (const char *const *)
 	    known, n_known, &path, &n, e) == 0) {
@@ -147,6 +155,22 @@ look(struct dirs *d, size_t i, struct fleet *f, struct err *e)
 	}
 	scan_free(known, n_known);
 	return rc;
+}
+
+/* Whether one is another directory than when it was looked at. */
+static bool
+is_other(const struct dirs *d)
+{
+	struct disk_stat st;
+	struct err absent;
+	size_t i;
+
+	for (i = 0; i < d->c->n_db; i++)
+		if (d->c->db[i].watch && (disk_stat(d->c->db[i].dir, &st,
+		    &absent) != 0 || st.dev != d->was[i].dev ||
+		    st.ino != d->was[i].ino))
+			return true;
+	return false;
 }
 
 /* An error that lasts is said once. */
@@ -170,11 +194,16 @@ dirs_look(struct dirs *d, struct fleet *f)
 
 	last.kind = ERR_NONE;
 	while (watch_next(d->watch, &ev) == 1) {
+		d->quiet = false;
 		d->wait_ms = FIRST_LOOK_MS;
 		d->look_at = now + d->wait_ms;
 	}
 	if (now < d->look_at)
 		return;
+	if (d->quiet && !d->blind && !is_other(d)) {
+		d->look_at = now + POLL_MS;
+		return;
+	}
 	d->blind = watch_fd(d->watch) < 0;
 	for (i = 0; i < d->c->n_db; i++)
 		if (d->c->db[i].watch && look(d, i, f, &e) != 0) {
@@ -182,10 +211,9 @@ dirs_look(struct dirs *d, struct fleet *f)
 			d->blind = true;
 		}
 	report(d, &last);
-	d->look_at = NEVER;
-	if (d->wait_ms < LAST_LOOK_MS) {
+	d->blind |= fleet_is_leaving(f);	/* and may come again */
+	d->quiet = d->wait_ms >= LAST_LOOK_MS;
+	if (!d->quiet)
 		d->wait_ms *= 4;
-		d->look_at = now + d->wait_ms;
-	} else if (d->blind)
-		d->look_at = now + POLL_MS;
+	d->look_at = now + (d->quiet ? POLL_MS : d->wait_ms);
 }

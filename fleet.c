@@ -141,13 +141,26 @@ fleet_remove(struct fleet *f, const char *db_path)
 
 	pthread_mutex_lock(&f->mutex);
 	for (s = f->slot; s < f->slot + f->n; s++)
-		if (s->job != NULL && s->cf.found &&
+		if (s->job != NULL && s->cf.found && !s->removed &&
 		    strcmp(s->cf.pair.db_path, db_path) == 0) {
 			job_stop(s->job);
 			s->removed = found = true;
 		}
 	pthread_mutex_unlock(&f->mutex);
 	return found;
+}
+
+bool
+fleet_is_leaving(struct fleet *f)
+{
+	bool leaving = false;
+	size_t i;
+
+	pthread_mutex_lock(&f->mutex);
+	for (i = 0; i < f->n; i++)
+		leaving |= f->slot[i].job != NULL && f->slot[i].removed;
+	pthread_mutex_unlock(&f->mutex);
+	return leaving;
 }
 
 char **

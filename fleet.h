@@ -30,6 +30,8 @@ int	fleet_add(struct fleet *f, const struct job_config *cf,
 /* Asks one that was found in a directory to publish what is committed, and end;
  * false if it is not there, or is configured by its name. */
 bool	fleet_remove(struct fleet *f, const char *db_path);
+/* Whether one that was asked to has not ended yet. */
+bool	fleet_is_leaving(struct fleet *f);
 /* The paths of those that have not ended, malloc'd, as is each of them. */
 char	**fleet_paths(struct fleet *f, size_t *n);
 

@@ -14,6 +14,15 @@ dbs:
     replica:
       path: $T/replica
 END
+# A link to a directory, which is turned at the end, when all is quiet.
+mkdir "$T/old" "$T/new"
+ln -s "$T/old" "$T/cur"
+sed "s|$T/db|$T/cur|; s|$T/replica|$T/turned|" "$T/yml" >"$T/cur.yml"
+sql "$T/old/o.db" 'PRAGMA journal_mode = wal; CREATE TABLE t(a)' >/dev/null
+sql "$T/new/n.db" 'PRAGMA journal_mode = wal; CREATE TABLE t(a)' >/dev/null
+"$LS" replicate -config "$T/cur.yml" >"$T/cur.log" 2>&1 </dev/null &
+turned=$!; track "$turned"
+began=$(date +%s)
 make_db() {
 	sql "$T/db/$1" "PRAGMA journal_mode = $2; CREATE TABLE t(a);
 	    INSERT INTO t VALUES('$1')" >/dev/null
@@ -99,5 +108,19 @@ sql "$T/two/app.db" 'PRAGMA journal_mode = wal; CREATE TABLE t(a);
 ok 'it is replicated when it is back' poll 30 named
 is 'and only there' "$(ls "$T/others")" x.db
 stop_replicate
+result $? 'a clean stop'
+
+# No look follows after 21 s but the one whether it is the same directory.
+is_quiet() { [ "$(date +%s)" -ge $((began + 26)) ]; }
+ok 'a directory through a link: long quiet' poll 40 is_quiet
+ok 'what was there is replicated' \
+    restore_same "$T/old/o.db" "$T/turned/o.db"
+rm "$T/cur"
+ln -s "$T/new" "$T/cur"
+poll 40 restore_same "$T/new/n.db" "$T/turned/n.db"
+result $? 'the link is turned: what is there now is replicated, too'
+poll 30 grep -q 'has gone.*o[.]db' "$T/cur.log"
+result $? 'and what is not is let go of'
+kill -TERM "$turned"; wait "$turned"
 result $? 'a clean stop'
 done_testing
