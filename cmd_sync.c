@@ -14,7 +14,8 @@
  * the database is not even opened, so that no application can be delayed.
  *
  * The moments are whole milliseconds: one that is larger is later.  The name of
- * the boot tells a file that a former boot has left.
+ * the boot tells a file that a former boot has left; where boots have no names,
+ * only that of the process which runs is believed.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -51,9 +52,11 @@ struct flags {
 };
 
 static bool
-answered(const struct state_facts *f, const char *boot, int64_t since_ms)
+answered(const struct state_facts *f, const char *boot, int64_t since_ms,
+    long pid)
 {
-	return f->pass_ms > since_ms && strcmp(f->boot, boot) == 0;
+	return f->pass_ms > since_ms && strcmp(f->boot, boot) == 0 &&
+	    (boot[0] != '\0' || (pid != 0 && f->pid == pid));
 }
 
 static int
@@ -71,12 +74,14 @@ too_late(const char *db, int64_t timeout_ms, const struct state_facts *f,
 {
 	char buf[TEXT_SIZE];
 	bool failing = f->word == STATE_ERROR || f->word == STATE_AWAY;
+	bool known = f->txid != 0;
 
 	err_set(e, ERR_BUSY, "%s: not in the replica after %" PRId64 " ms: "
-	    "the replicator is at \"%s\", the replica at TXID %s of %s%s%s",
-	    db, timeout_ms, state_name(f->word), TXID(f->txid),
-	    time_text(buf, f->txid_ms, false), failing ? ": " : "",
-	    failing ? f->error : "");
+	    "the replicator is at \"%s\"%s%s%s%s%s%s",
+	    db, timeout_ms, state_name(f->word),
+	    known ? ", the replica at TXID " : "", known ? TXID(f->txid) : "",
+	    known ? " of " : "", known ? time_text(buf, f->txid_ms, false) :
+	    "", failing ? ": " : "", failing ? f->error : "");
 	return -1;
 }
 
@@ -94,7 +99,7 @@ await(const char *db, const char *meta, int64_t timeout_ms,
 		if ((running = state_running(meta, &pid, e)) < 0 ||
 		    state_read(path, f, e) < 0)
 			break;
-		if (answered(f, boot, start)) {
+		if (answered(f, boot, start, running ? pid : 0)) {
 			rc = 0;
 			break;
 		}

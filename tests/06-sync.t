@@ -117,6 +117,16 @@ else
 	skip 'transactions that hang' 'no C compiler'
 fi
 
+# A replicator that cannot tell anything.
+sql mute.db 'PRAGMA journal_mode = WAL; CREATE TABLE t(a)' >/dev/null
+mkdir -p .mute.db-litestream/status
+start_replicate mute.db "$T/mute"
+ok 'one that is mute' poll 20 restore_same mute.db "$T/mute"
+status 1 'is waited for in vain' "$LS" sync -timeout 1 mute.db
+is 'no TXID is made up' "$(grep -E 'TXID|1970' "$T/err")" ''
+stop_replicate
+result $? 'a clean stop'
+
 seed=${SYNC_SEED:-$(date +%s)}
 echo "# seed $seed"
 mkdir "$T/p"
