@@ -3,10 +3,8 @@
 # A replica whose directory changes under us: another file system, none, another
 # one; a level that cannot go on; what a terminal is shown.
 . "$(dirname "$0")/lib.sh"
+. "$TESTS/clock.sh"
 cd "$T" || exit
-command -v "${CC:-cc}" >/dev/null || skip_all 'no C compiler'
-${CC:-cc} -shared -fPIC -O1 -o shim.so "$TESTS/shim.c" -ldl
-shim() { env SHIM_ROOT=/nowhere LD_PRELOAD="$T/shim.so" "$@"; }
 first=ltx/9/0000000000000001-0000000000000001.ltx
 make_db() {	# NAME
 	sql "$1.db" 'PRAGMA journal_mode = WAL; CREATE TABLE t(a);
@@ -63,7 +61,8 @@ cat >heal.yml <<END
 levels: [{interval: 10s}]
 dbs: [{path: $T/heal.db, replica: {path: $T/heal}}]
 END
-env SHIM_SPEED=10 SHIM_ROOT=/nowhere LD_PRELOAD="$T/shim.so" "$LS" replicate \
+ok 'time goes ten times as fast' faster 10 true
+env LD_PRELOAD="$T/clock.so" CLOCK_FILE="$T/clock" "$LS" replicate \
     -config heal.yml >log 2>&1 </dev/null &
 PID=$!; track $PID
 poll 20 test -e heal/$first
@@ -85,7 +84,7 @@ exec 9>pipe
 echo "PRAGMA locking_mode = EXCLUSIVE; INSERT INTO t VALUES(2); SELECT 'held';" \
     >&9
 poll 10 grep -q held sqlout
-status 1 'locked for ten seconds' shim SHIM_SPEED=100 "$LS" replicate -once \
+status 1 'locked for ten seconds' faster 100 "$LS" replicate -once \
     busy.db "file://$T/busy"
 matches 'is given up' err '^Error: .*/busy.db: .*locked'
 exec 9>&-
@@ -110,9 +109,8 @@ except OSError:
 sys.stdout.write(data.decode())
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 END
-ok 'verify on a terminal' python3 terminal.py env SHIM_SPEED=100000 \
-    SHIM_ROOT=/nowhere LD_PRELOAD="$T/shim.so" "$LS" verify "file://$T/big"
+ok 'verify on a terminal' faster 100000 python3 terminal.py "$LS" verify "file://$T/big"
 matches 'shows how far it is' out '[0-9]+ of [0-9]+ MB, [0-9]+ MB/s, '
-ok 'elsewhere' shim SHIM_SPEED=100000 "$LS" verify "file://$T/big"
+ok 'elsewhere' faster 100000 "$LS" verify "file://$T/big"
 is 'it does not' "$(cat err)" ''
 done_testing
