@@ -78,7 +78,7 @@ split(const char *command, struct err *e)
 }
 
 static void
-child(char **words, int report)
+child(char **words, const struct rlimit *files, int report)
 {
 	struct sigaction sa;
 	sigset_t none;
@@ -91,6 +91,7 @@ child(char **words, int report)
 	sigaction(SIGPIPE, &sa, NULL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	setrlimit(RLIMIT_NOFILE, files);
 	execvp(words[0], words);
 	code = errno;
 	while (write(report, &code, sizeof code) < 0 && errno == EINTR)
@@ -99,7 +100,8 @@ child(char **words, int report)
 }
 
 int
-exec_start(const char *command, pid_t *pid, struct err *e)
+exec_start(const char *command, const struct rlimit *files, pid_t *pid,
+    struct err *e)
 {
 	char **words = split(command, e);
 	int report[2], code = 0, rc = -1;
@@ -115,7 +117,7 @@ exec_start(const char *command, pid_t *pid, struct err *e)
 	fcntl(report[1], F_SETFD, FD_CLOEXEC);
 	*pid = fork();
 	if (*pid == 0)
-		child(words, report[1]);
+		child(words, files, report[1]);
 	close(report[1]);
 	do
 		k = *pid > 0 ? read(report[0], &code, sizeof code) : 0;

@@ -47,6 +47,7 @@ struct run {
 	struct dirs *dirs;	/* NULL: none */
 	size_t running;		/* databases that have not ended */
 	int note[2];
+	struct rlimit files;	/* of descriptors: what the child gets */
 	pid_t child;		/* 0: none, or it has ended */
 	int child_status;
 	sigset_t old;
@@ -388,7 +389,8 @@ run_jobs(struct run *r, struct err *e)
 	e->kind = ERR_NONE;
 	if (start_jobs(r, e) != 0)
 		stop(r);
-	else if (a->exec != NULL && exec_start(a->exec, &r->child, e) != 0) {
+	else if (a->exec != NULL && exec_start(a->exec, &r->files,
+	    &r->child, e) != 0) {
 		r->child = 0;
 		stop(r);
 	}
@@ -432,6 +434,7 @@ replicate_run(const struct replicate_args *a, int *status, struct err *e)
 
 	memset(&r, 0, sizeof r);
 	r.a = a;
+	raise_descriptors(&r.files);	/* ten or so for each database */
 	catch_signals(&r);
 	r.watch = watch_new();
 	if (open_notes(&r, e) == 0) {

@@ -24,8 +24,6 @@
  * and, where asked, SQLite's own check of the temporary passes.  Then output.c
  * puts it in place.
  */
-#include <sys/resource.h>
-
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -173,18 +171,6 @@ mark_bad(struct job *j, size_t i, const struct err *why)
 	j->list.first_bad = *why;
 }
 
-static bool
-raise_limit(void)
-{
-	struct rlimit lim;
-
-	if (getrlimit(RLIMIT_NOFILE, &lim) != 0 ||
-	    lim.rlim_cur == lim.rlim_max)
-		return false;
-	lim.rlim_cur = lim.rlim_max;
-	return setrlimit(RLIMIT_NOFILE, &lim) == 0;
-}
-
 static void
 close_files(struct job *j)
 {
@@ -211,7 +197,8 @@ open_file(struct job *j, size_t i, bool *gone, struct err *e)
 	const struct store_file *f = &j->list.file[j->plan.file[i]];
 
 	j->in[i] = store_open(j->a->root, f, e);
-	if (j->in[i] < 0 && out_of_descriptors(e) && raise_limit())
+	if (j->in[i] < 0 && out_of_descriptors(e) &&
+	    raise_descriptors(NULL))
 		j->in[i] = store_open(j->a->root, f, e);
 	if (j->in[i] >= 0)
 		return DONE;

@@ -154,6 +154,21 @@ sleep_ms(int64_t ms)
 	nanosleep(&ts, NULL);
 }
 
+bool
+raise_descriptors(struct rlimit *was)
+{
+	struct rlimit lim;
+
+	if (getrlimit(RLIMIT_NOFILE, &lim) != 0)
+		return false;
+	if (was != NULL)
+		*was = lim;
+	if (lim.rlim_cur == lim.rlim_max)
+		return false;
+	lim.rlim_cur = lim.rlim_max;
+	return setrlimit(RLIMIT_NOFILE, &lim) == 0;
+}
+
 /* Days since 1970-01-01 of a date in the proleptic Gregorian calendar. */
 static int64_t
 days_of(int64_t y, int m, int d)

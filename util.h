@@ -4,6 +4,8 @@
 #ifndef UTIL_H
 #define UTIL_H
 
+#include <sys/resource.h>
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -59,6 +61,10 @@ char	*xasprintf(const char *fmt, ...)
 int64_t	time_wall_ms(void);
 int64_t	time_mono_ms(void);
 void	sleep_ms(int64_t ms);
+
+/* As many descriptors as may be had; false if that is no more than before.
+ * was: the limit so far, or NULL. */
+bool	raise_descriptors(struct rlimit *was);
 /* RFC 3339 UTC with seconds, "2026-04-24T12:00:00Z", or milliseconds. */
 char	*time_text(char buf[TEXT_SIZE], int64_t ms, bool with_ms);
 /* RFC 3339 with zone, fractions accepted, to ms; -1 if it is not one. */

@@ -124,4 +124,23 @@ kill -TERM "$PID"
 ends 0 'stopped'
 ok 'restored as it is now' "$LS" restore -o audit.r "file://$T/audit"
 cmp audit.db audit.r; result $? 'with the change'
+
+# More databases than there are descriptors at first.
+echo 'dbs:' >many.yml
+for i in 1 2 3 4 5 6 7 8; do
+	make_db "many$i"
+	echo "  - {path: $T/many$i.db, replica: {path: $T/r$i}}" >>many.yml
+done
+# shellcheck disable=SC3045
+(ulimit -S -n 40 && exec "$LS" replicate -config many.yml -exec \
+    "sh -c 'ulimit -S -n >limit; exec sleep 100'") >many.log 2>&1 </dev/null &
+PID=$!; track "$PID"
+all() {
+	for i in 1 2 3 4 5 6 7 8; do [ -e "$(snapshot "r$i")" ] || return; done
+}
+poll 20 all; result $? 'a database needs more descriptors than the soft limit'
+poll 20 test -s limit
+is 'its child has the limit that was' "$(cat limit)" 40
+kill -TERM "$PID"
+ends 143 'stopped, with the child'
 done_testing
