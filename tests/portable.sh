@@ -168,7 +168,8 @@ step_tsan() {
 	need clang
 	tree tsan && build make -j"$jobs" CC=clang \
 	    CFLAGS='-O1 -g -fsanitize=thread' \
-	    LDLIBS='tests/tsan.c -lsqlite3 -lxxhash -llz4 -lyaml -lm' || return
+	    LDLIBS="$W/tsan/tests/tsan.c -lsqlite3 -lxxhash -llz4 -lyaml -lm" ||
+	    return
 	cat >race.c <<-'C'
 	#include <pthread.h>
 	static int n;
