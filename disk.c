@@ -107,9 +107,8 @@ give(int fd, const struct disk_owner *o, mode_t mode, const char *path,
 	return 0;
 }
 
-/* Name of directory dir; path is for the message. */
-static int
-create_in(int dir, const char *name, const struct disk_owner *o,
+int
+disk_create_in(int dir, const char *name, const struct disk_owner *o,
     const char *path, struct err *e)
 {
 	int fd;
@@ -131,7 +130,7 @@ create_in(int dir, const char *name, const struct disk_owner *o,
 int
 disk_create(const char *path, const struct disk_owner *o, struct err *e)
 {
-	return create_in(AT_FDCWD, path, o, path, e);
+	return disk_create_in(AT_FDCWD, path, o, path, e);
 }
 
 int
@@ -356,7 +355,7 @@ disk_replace(const char *path, bool link, const void *p, size_t n,
 	int fd = -1, at, rc = -1;
 
 	if ((at = disk_open_dir(AT_FDCWD, dir, link, dir, e)) < 0 ||
-	    (fd = create_in(at, from, o, tmp, e)) < 0)
+	    (fd = disk_create_in(at, from, o, tmp, e)) < 0)
 		goto out;
 	if (disk_write(fd, p, n, tmp, e) != 0 || disk_sync(fd, tmp, e) != 0 ||
 	    disk_close(&fd, tmp, e) != 0)

@@ -41,6 +41,9 @@ bool	disk_stat_equal(const struct disk_stat *a,
  * (read and write, close-on-exec) or -1. */
 int	disk_create(const char *path, const struct disk_owner *o,
 	    struct err *e);
+/* The same in an open directory; path is for the message. */
+int	disk_create_in(int dir, const char *name,
+	    const struct disk_owner *o, const char *path, struct err *e);
 int	disk_write(int fd, const void *p, size_t n, const char *path,
 	    struct err *e);
 int	disk_pwrite(int fd, const void *p, size_t n, int64_t off,

@@ -277,12 +277,24 @@ state_parse(char buf[STATE_SIZE + 1], struct state_facts *f)
 	return true;
 }
 
+/* The meta directory, which is never a link. */
+static int
+open_meta(const char *path, struct err *e)
+{
+	char *dir = path_dir(path);
+	int fd = disk_open_dir(AT_FDCWD, dir, false, dir, e);
+
+	free(dir);
+	return fd;
+}
+
 /* The file for reading, writing or touching; -1, errno 0 if it is no plain file
  * of that size. */
 static int
-open_plain(const char *path, int mode, struct stat *st)
+open_plain(int dir, const char *path, int mode, struct stat *st)
 {
-	int fd = open(path, mode | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	int fd = openat(dir, path_base(path), mode | O_NOFOLLOW | O_NONBLOCK |
+	    O_CLOEXEC);
 
 	if (fd < 0)
 		return -1;
@@ -304,10 +316,14 @@ static int
 write_file(struct state *s, struct err *e)
 {
 	struct stat st;
-	int fd = open_plain(s->path, O_WRONLY, &st), rc;
+	int dir = open_meta(s->path, e), fd, rc;
 
-	if (fd < 0)
-		fd = disk_create(s->path, &s->owner, e);
+	if (dir < 0)
+		return -1;
+	if ((fd = open_plain(dir, s->path, O_WRONLY, &st)) < 0)
+		fd = disk_create_in(dir, path_base(s->path), &s->owner,
+		    s->path, e);
+	close(dir);
 	if (fd < 0)
 		return -1;
 	rc = disk_pwrite(fd, s->written, STATE_SIZE, 0, s->path, e);
@@ -404,8 +420,13 @@ read_once(const char *path, struct state_facts *f, struct err *e)
 	char buf[STATE_SIZE + 1];
 	struct stat st;
 	ssize_t k;
-	int fd = open_plain(path, O_RDONLY, &st);
+	int dir = open_meta(path, e), fd;
 
+	if (dir < 0)
+		return e->code == ENOENT || e->code == ENOTDIR ||
+		    e->code == ELOOP ? 0 : -1;
+	fd = open_plain(dir, path, O_RDONLY, &st);
+	close(dir);
 	if (fd < 0)
 		return errno == 0 || errno == ENOENT || errno == ENOTDIR ||
 		    errno == ELOOP ? 0 : err_sys(e, path, "open");
@@ -438,8 +459,12 @@ int
 state_ask(const char *path, struct err *e)
 {
 	struct stat st;
-	int fd = open_plain(path, O_RDONLY, &st), rc;
+	int dir = open_meta(path, e), fd, rc;
 
+	if (dir < 0)
+		return -1;
+	fd = open_plain(dir, path, O_RDONLY, &st);
+	close(dir);
 	if (fd < 0 && errno == 0)
 		return 0;	/* being made: the answer comes by itself */
 	if (fd < 0)
