@@ -241,8 +241,10 @@ static void
 sum_up(struct status *s, const struct store_list *l)
 {
 	const struct store_file *f;
+	size_t i;
 
-	for (f = l->file; f < l->file + l->n; f++) {
+	for (i = 0; i < l->n; i++) {
+		f = &l->file[i];
 		s->bytes += f->size;
 		if (f->bad)
 			continue;

@@ -49,13 +49,16 @@ from_config(struct targets *l, const char *path, bool expand_env,
 {
 	const struct job_config *j;
 	struct setup s;
+	size_t i;
 
 	if (setup_load(&s, path, expand_env, e) != 0)
 		return -1;
-	for (j = s.job; j < s.job + s.n; j++)
+	for (i = 0; i < s.n; i++) {
+		j = &s.job[i];
 		if (db == NULL || same_db(db, j->pair.db_path))
 			add(l, j->pair.db_path, j->pair.root, j->pair.meta,
 			    j->sync_interval_ms);
+	}
 	setup_free(&s);
 	return 0;
 }
