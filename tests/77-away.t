@@ -58,7 +58,7 @@ fi
 # Damage to a file that level 1 does not have yet.
 make_db heal
 cat >heal.yml <<END
-levels: [{interval: 10s}]
+levels: [{interval: 60s}]
 dbs: [{path: $T/heal.db, replica: {path: $T/heal}}]
 END
 ok 'time goes ten times as fast' faster 10 true
