@@ -70,6 +70,7 @@ emit_page(struct emit_file *f, uint32_t pgno, const uint8_t *page,
 	uint64_t old = 0;
 	bool had = pages_get(t, pgno, &old);
 
+	atomic_fetch_add(f->em->steps, 1);
 	if (had && old == hash)
 		return 0;
 	if (!f->begun && begin(f, e) != 0)
@@ -79,7 +80,6 @@ emit_page(struct emit_file *f, uint32_t pgno, const uint8_t *page,
 	f->pgno[f->n] = pgno;
 	f->hash[f->n++] = hash;
 	f->fingerprint ^= (had ? old : 0) ^ hash;
-	atomic_fetch_add(f->em->steps, 1);
 	return ltx_write_page(f->w, pgno, page, e);
 }
 
