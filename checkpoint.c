@@ -119,8 +119,10 @@ checkpoint_locked(struct capture *c, bool *complete, struct err *e)
 	bool taken, all = false, found;
 	int rc;
 
-	*complete = false;
-	if (!db_write_lock(c->db))
+	/* A window lies before: what it let in is more than the tail may be. */
+	if (checkpoint_free(c, complete, e) != 0)
+		return -1;
+	if (*complete || !db_write_lock(c->db))
 		return 0;
 	rc = capture_take_tail(c, &taken, e);
 	if (rc == 0 && taken) {

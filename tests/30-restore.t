@@ -13,8 +13,8 @@ mkdir -p "$T/replica"
 after() { sql :memory: "SELECT strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"; }
 for i in 1 2 3; do
 	sql "$db" "WITH RECURSIVE c(x) AS (VALUES(1) UNION ALL SELECT x + 1
-	    FROM c WHERE x < 200) INSERT INTO t(a) SELECT hex(randomblob(50))
-	    || $i FROM c"
+	    FROM c WHERE x < 200) INSERT INTO t(a) SELECT printf('%x-%x-%d',
+	    x * x * 2654435761, x * 6364136223846793005, $i) FROM c"
 	"$LS" replicate -once "$db" "$url" >"$T/log" 2>&1 ||
 	    { cat "$T/log"; exit 1; }
 	dump "$db" >"$T/sum$i"
@@ -115,6 +115,7 @@ broken() {	# TITLE: status 4, names the file
 	matches "$1: names the file" "$T/err" \
 	    "^Error: .*/ltx/0/$(txid 3)-$(txid 3)\\.ltx: "
 	is "$1: writes nothing" "$(ls -d "$T"/d/b.db* 2>/dev/null)" ''
+	rm -f "$T/d/b.db"
 	status 4 "$1, -force" "$LS" restore -force -o "$out" "$url"
 	same "$1, -force: the old database stays" "$out" 3
 	cp "$T/good" "$newest"
@@ -126,7 +127,12 @@ for n in 0 50 99 100 $((size / 2)) $((size - 1)); do
 done
 echo >>"$newest"
 broken 'a byte too many'
-printf '\377' | dd of="$newest" bs=1 seek=$((size / 2)) conv=notrunc 2>"$T/dd"
+python3 -c 'import sys
+with open(sys.argv[1], "r+b") as f:
+    f.seek(int(sys.argv[2]))
+    b = f.read(1)[0] ^ 255
+    f.seek(-1, 1)
+    f.write(bytes([b]))' "$newest" $((size / 2))
 broken 'a byte in the middle'
 printf '\0\0\0\0\0\0\0\001' | dd of="$newest" bs=1 seek=24 conv=notrunc \
     2>"$T/dd"
