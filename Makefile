@@ -20,50 +20,28 @@ JOBS = 2
 STD = -std=c11 -D_POSIX_C_SOURCE=200809L -D_FILE_OFFSET_BITS=64 \
 	-D_TIME_BITS=64 -pthread
 
-OBJ = apply.o audit.o capture.o check.o checkpoint.o cmd.o cmd_config.o \
-	cmd_prune.o cmd_replicate.o cmd_restore.o cmd_verify.o compact.o \
-	compare.o config.o crc64.o db.o diff.o dirs.o disk.o emit.o exec.o \
-	findings.o fleet.o follow.o image.o intact.o job.o keys.o levels.o \
-	log.o ltx.o ltx_read.o ltx_write.o merge.o node.o operand.o opt.o \
-	output.o pages.o pair.o pass.o plan.o points.o progress.o \
-	replicate.o restore.o resume.o retain.o scan.o setup.o snapshot.o \
-	standby.o store.o text.o trouble.o unlz4.o upkeep.o util.o v3.o \
-	verify.o wal.o watch.o
+OBJ = apply.o audit.o capture.o check.o checkpoint.o cmd.o cmd_check.o \
+	cmd_config.o cmd_prune.o cmd_replicate.o cmd_restore.o cmd_status.o \
+	cmd_sync.o cmd_verify.o compact.o compare.o config.o crc64.o db.o \
+	diff.o dirs.o disk.o emit.o exec.o findings.o fleet.o follow.o \
+	image.o intact.o job.o keys.o levels.o log.o ltx.o ltx_read.o \
+	ltx_write.o merge.o node.o operand.o opt.o output.o pages.o pair.o \
+	pass.o plan.o points.o probe.o progress.o replicate.o restore.o \
+	resume.o retain.o scan.o setup.o snapshot.o standby.o state.o \
+	status.o store.o target.o text.o trouble.o unlz4.o upkeep.o util.o \
+	v3.o verify.o wal.o watch.o
 TEST_OBJ = litestream-test.o test_load.o test_run.o test_shrink.o test_sql.o \
 	test_validate.o log.o opt.o text.o util.o
-HDR = apply.h audit.h be.h capture.h check.h checkpoint.h cmd.h cmd_config.h \
-	cmd_prune.h cmd_replicate.h cmd_restore.h cmd_verify.h compact.h \
-	compare.h config.h crc64.h db.h dirs.h disk.h emit.h exec.h \
-	findings.h fleet.h follow.h image.h intact.h job.h keys.h levels.h \
-	log.h ltx.h ltx_format.h merge.h node.h operand.h opt.h output.h \
-	pages.h pair.h pass.h plan.h points.h progress.h replicate.h \
-	restore.h resume.h retain.h scan.h setup.h snapshot.h standby.h \
-	store.h test_cmds.h text.h trouble.h unlz4.h upkeep.h util.h v3.h \
+HDR = apply.h audit.h be.h capture.h check.h checkpoint.h cmd.h cmd_check.h \
+	cmd_config.h cmd_prune.h cmd_replicate.h cmd_restore.h cmd_status.h \
+	cmd_sync.h cmd_verify.h compact.h compare.h config.h crc64.h db.h \
+	dirs.h disk.h emit.h exec.h findings.h fleet.h follow.h image.h \
+	intact.h job.h keys.h levels.h log.h ltx.h ltx_format.h merge.h \
+	node.h operand.h opt.h output.h pages.h pair.h pass.h plan.h \
+	points.h probe.h progress.h replicate.h restore.h resume.h retain.h \
+	scan.h setup.h snapshot.h standby.h state.h status.h store.h \
+	target.h test_cmds.h text.h trouble.h unlz4.h upkeep.h util.h v3.h \
 	verify.h wal.h watch.h
-UNIT = tests/bin/unit-capture tests/bin/unit-config tests/bin/unit-compact \
-	tests/bin/unit-ltx tests/bin/unit-plan tests/bin/unit-restore \
-	tests/bin/unit-retain tests/bin/unit-wal
-
-OBJ = apply.o follow.o standby.o cmd_config.o config.o keys.o node.o scan.o \
-	check.o cmd_verify.o compare.o findings.o output.o points.o \
-	progress.o unlz4.o v3.o verify.o \
-	audit.o capture.o checkpoint.o cmd.o cmd_prune.o cmd_replicate.o \
-	cmd_check.o cmd_restore.o cmd_status.o cmd_sync.o probe.o status.o target.o \
-	compact.o crc64.o db.o diff.o dirs.o disk.o emit.o exec.o fleet.o image.o intact.o \
-	job.o levels.o log.o ltx.o ltx_read.o ltx_write.o merge.o operand.o opt.o pages.o pair.o pass.o plan.o \
-	replicate.o restore.o resume.o retain.o setup.o snapshot.o state.o store.o text.o trouble.o upkeep.o util.o \
-	wal.o watch.o
-TEST_OBJ = litestream-test.o test_load.o test_run.o test_shrink.o test_sql.o \
-	test_validate.o log.o opt.o text.o util.o
-HDR = apply.h follow.h standby.h cmd_config.h config.h keys.h node.h scan.h \
-	check.h cmd_verify.h compare.h findings.h output.h points.h \
-	progress.h unlz4.h v3.h verify.h \
-	audit.h be.h capture.h checkpoint.h cmd.h cmd_prune.h cmd_replicate.h \
-	cmd_check.h cmd_restore.h cmd_status.h cmd_sync.h probe.h status.h target.h \
-	compact.h crc64.h db.h dirs.h disk.h emit.h exec.h fleet.h image.h intact.h \
-	job.h levels.h log.h ltx.h ltx_format.h merge.h operand.h opt.h pages.h pair.h pass.h plan.h \
-	replicate.h restore.h resume.h retain.h setup.h snapshot.h state.h store.h \
-	test_cmds.h text.h trouble.h upkeep.h util.h wal.h watch.h
 UNIT = tests/bin/unit-capture tests/bin/unit-config tests/bin/unit-compact \
 	tests/bin/unit-ltx tests/bin/unit-plan tests/bin/unit-restore \
 	tests/bin/unit-retain tests/bin/unit-state tests/bin/unit-wal
