@@ -169,8 +169,12 @@ parse_timeout(const char *s, int64_t *ms)
 
 	if (s[0] == '\0')
 		*ms = TIMEOUT_MS;
+<<<<<<< HEAD
 	else if (v = strtoll(s, &end, 10), *end == '\0' && v > -SECONDS_MAX &&
 	    v < SECONDS_MAX)
+=======
+	else if (v = strtol(s, &end, 10), *end == '\0' && v < INT64_MAX / 2000)
+>>>>>>> cf7331b (sync: an answer without the name of a boot is that of the process that runs; no TXID made up)
 		*ms = (int64_t)v * 1000;
 	else if (duration_parse(s, ms) != 0)
 		return -1;
