@@ -218,6 +218,7 @@ cmd_replicate(int argc, char **argv)
 	if (f.log_level[0] != '\0')
 		log_set_level(f.log_level);
 	a.exec = f.exec[0] != '\0' ? f.exec : NULL;
+	a.version = CMD_VERSION;
 	a.force_snapshot = f.force_snapshot;
 	a.enforce_retention = f.enforce_retention;
 	return cmd_check_stdout(argc == at ? from_config(&f, &a) :

@@ -13,6 +13,9 @@
  * it was begun anew, and what was checkpointed meanwhile does not matter, and
  * the database is not even opened, so that no application can be delayed.
  *
+ * Where the files of the replicator are not at hand (another user's, or another
+ * program: upstream's), -socket asks it directly.
+ *
  * The moments are whole milliseconds: one that is larger is later.  The name of
  * the boot tells a file that a former boot has left; where boots have no names,
  * only that of the process which runs is believed.
@@ -23,8 +26,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "client.h"
 #include "cmd.h"
 #include "cmd_sync.h"
+#include "operand.h"
 #include "opt.h"
 #include "state.h"
 #include "target.h"
@@ -39,10 +44,10 @@ static const char help[] =
 "Returns when everything that was committed before is durable in the replica.\n"
 "A replicator must be running.\n"
 "\n"
-"  -wait          accepted: it always waits\n"
+"  -wait          accepted: it waits without it, too\n"
 "  -timeout TIME  how long: 30s, or seconds (default 30s)\n"
 "  -json          print JSON\n"
-"  -socket PATH   accepted: no socket is needed\n"
+"  -socket PATH   ask there, instead of by the status file\n"
 "  -config PATH   configuration file, for meta-path\n"
 "  -no-expand-env leave $NAME in it alone\n";
 
@@ -123,19 +128,18 @@ await(const char *db, const char *meta, int64_t timeout_ms,
 }
 
 static void
-print(const char *db, const struct state_facts *f, int64_t took_ms, bool json)
+print(const char *db, uint64_t txid, int64_t took_ms, bool json)
 {
 	if (!json) {
 		printf("db_path: %s\ntxid: %" PRIu64 "\nreplica_txid: %" PRIu64
-		    "\nduration_ms: %" PRId64 "\n", db, f->txid, f->txid,
+		    "\nduration_ms: %" PRId64 "\n", db, txid, txid,
 		    took_ms);
 		return;
 	}
 	printf("{\n  \"db_path\": ");
 	json_string(stdout, db);
 	printf(",\n  \"txid\": %" PRIu64 ",\n  \"replica_txid\": %" PRIu64
-	    ",\n  \"duration_ms\": %" PRId64 "\n}\n", f->txid, f->txid,
-	    took_ms);
+	    ",\n  \"duration_ms\": %" PRId64 "\n}\n", txid, txid, took_ms);
 }
 
 static int
@@ -153,10 +157,47 @@ sync_one(const struct target *t, int64_t timeout_ms, bool json)
 	else
 		rc = await(t->db, meta, timeout_ms, &f, &e);
 	if (rc == 0)
-		print(t->db, &f, time_mono_ms() - start, json);
+		print(t->db, f.txid, time_mono_ms() - start, json);
 	else
 		cmd_fail(&e);
 	free(meta);
+	return cmd_check_stdout(rc == 0 ? CMD_OK : CMD_FAILED);
+}
+
+/* By a control socket, for a replicator whose files are not at hand. */
+static int
+sync_by_socket(const char *socket, const char *given, int64_t timeout_ms,
+    bool json)
+{
+	char *db = operand_db(given), *body = NULL;
+	int64_t start = time_mono_ms();
+	const struct node *root;
+	struct node_file *file;
+	struct err e;
+	size_t n;
+	FILE *out = open_memstream(&body, &n);
+	int rc = -1;
+
+	if (out == NULL)
+		err_sys(&e, "request", "open");
+	else {
+		fputs("{\"path\":", out);
+		json_string(out, db);
+		fprintf(out, ",\"wait\":true,\"timeout\":%" PRId64 "}",
+		    (timeout_ms + 999) / 1000);
+		fclose(out);
+		rc = client_call(socket, "sync", body, timeout_ms, &file,
+		    &root, &e);
+	}
+	if (rc == 0) {
+		print(client_field(root, "path"), strtoull(client_field(root,
+		    "replicated_txid"), NULL, 10), time_mono_ms() - start,
+		    json);
+		node_free(file);
+	} else
+		cmd_fail(&e);
+	free(body);
+	free(db);
 	return cmd_check_stdout(rc == 0 ? CMD_OK : CMD_FAILED);
 }
 
@@ -169,12 +210,8 @@ parse_timeout(const char *s, int64_t *ms)
 
 	if (s[0] == '\0')
 		*ms = TIMEOUT_MS;
-<<<<<<< HEAD
 	else if (v = strtoll(s, &end, 10), *end == '\0' && v > -SECONDS_MAX &&
 	    v < SECONDS_MAX)
-=======
-	else if (v = strtol(s, &end, 10), *end == '\0' && v < INT64_MAX / 2000)
->>>>>>> cf7331b (sync: an answer without the name of a boot is that of the process that runs; no TXID made up)
 		*ms = (int64_t)v * 1000;
 	else if (duration_parse(s, ms) != 0)
 		return -1;
@@ -216,6 +253,8 @@ cmd_sync(int argc, char **argv)
 		    "for flag -timeout: not a duration", f.timeout);
 	if (timeout_ms <= 0)
 		return cmd_usage(NULL, "timeout must be greater than 0");
+	if (f.socket[0] != '\0')
+		return sync_by_socket(f.socket, argv[at], timeout_ms, f.json);
 	if (target_load(&l, 1, argv + at, f.config, !f.no_expand, &e) != 0)
 		return cmd_fail(&e);
 	rc = sync_one(&l.t[0], timeout_ms, f.json);

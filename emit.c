@@ -118,7 +118,7 @@ advance(struct emit_file *f, uint32_t commit, uint64_t sum, uint64_t size)
 	em->last_size = size;
 	em->last_pages = (uint32_t)f->n;
 	em->last_ms = time_mono_ms() - f->start_ms;
-	log_line(LOG_DEBUG, "ltx file uploaded", "path", em->db_path, "level",
+	log_line(LOG_DEBUG, "ltx file uploaded", "db", em->db_path, "level",
 	    "0", "minTXID", TXID(t->txid), "maxTXID", TXID(t->txid), "size",
 	    I64(size), "pages", I64(f->n), NULL);
 }

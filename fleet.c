@@ -2,7 +2,10 @@
 /*
  * Databases, each with a thread (job.c), in slots: the number of a slot is the
  * id under which it watches.  A slot is free again when its thread has been
- * joined.
+ * joined, unless the database is only stopped, or somebody waits for its end.
+ *
+ * Only fleet_collect(), the main thread's, joins.  Who waits looks from time to
+ * time: a wait is rare, and ends with a disk.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -12,10 +15,16 @@
 #include "disk.h"
 #include "fleet.h"
 
+#define STEP_MAX_MS 50		/* between looks of who waits */
+
 struct slot {
-	struct job *job;	/* NULL: free */
-	struct job_config cf;
+	struct job *job;	/* NULL: not running */
+	struct job_config cf;	/* without a db_path: free */
 	bool removed;		/* how it ends is no matter any more */
+	bool halted;		/* stopped, but not forgotten */
+	unsigned waiters;	/* keep it: see forget_slot() */
+	struct job_report last;	/* of the job that has ended, */
+	struct err why;		/* and why */
 };
 
 struct fleet {
@@ -50,10 +59,18 @@ free_config(struct job_config *cf)
 	free((char *)cf->pair.meta);
 }
 
-static void
-free_slot(struct slot *s)
+static bool
+is_used(const struct slot *s)
 {
-	job_free(s->job);
+	return s->cf.pair.db_path != NULL;
+}
+
+/* Of one without a job; later, where somebody waits for its end. */
+static void
+forget_slot(struct slot *s)
+{
+	if (s->waiters > 0)
+		return;
 	free_config(&s->cf);
 	memset(s, 0, sizeof *s);
 }
@@ -61,11 +78,13 @@ free_slot(struct slot *s)
 void
 fleet_free(struct fleet *f)
 {
-	size_t i;
+	struct slot *s;
 
-	for (i = 0; i < f->n; i++)
-		if (f->slot[i].job != NULL)
-			free_slot(&f->slot[i]);
+	for (s = f->slot; s < f->slot + f->n; s++) {
+		if (s->job != NULL)
+			job_free(s->job);
+		free_config(&s->cf);
+	}
 	free(f->slot);
 	pthread_mutex_destroy(&f->mutex);
 	free(f);
@@ -81,9 +100,33 @@ find(struct fleet *f, const char *path)
 	struct slot *s;
 
 	for (s = f->slot; s < f->slot + f->n; s++)
-		if (s->job != NULL && (strcmp(s->cf.pair.db_path, path) == 0 ||
+		if (is_used(s) && (strcmp(s->cf.pair.db_path, path) == 0 ||
 		    (there && disk_stat(s->cf.pair.db_path, &b, &absent) ==
 		    0 && a.dev == b.dev && a.ino == b.ino)))
+			return s;
+	return NULL;
+}
+
+/* By name alone, which touches no disk, and not about to be forgotten. */
+static struct slot *
+find_name(struct fleet *f, const char *path)
+{
+	struct slot *s;
+
+	for (s = f->slot; s < f->slot + f->n; s++)
+		if (is_used(s) && !s->removed &&
+		    strcmp(s->cf.pair.db_path, path) == 0)
+			return s;
+	return NULL;
+}
+
+static const struct slot *
+find_root(const struct fleet *f, const char *root)
+{
+	const struct slot *s;
+
+	for (s = f->slot; s < f->slot + f->n; s++)
+		if (is_used(s) && strcmp(s->cf.pair.root, root) == 0)
 			return s;
 	return NULL;
 }
@@ -93,8 +136,8 @@ free_slot_of(struct fleet *f)
 {
 	size_t i;
 
-	for (i = 0; i < f->n && f->slot[i].job != NULL; i++)
-		;
+	for (i = 0; i < f->n && is_used(&f->slot[i]); i++)
+		continue;
 	if (i == f->n) {
 		f->slot = xgrow(f->slot, f->n, &f->cap, sizeof *f->slot);
 		memset(&f->slot[f->n++], 0, sizeof *f->slot);
@@ -102,52 +145,76 @@ free_slot_of(struct fleet *f)
 	return &f->slot[i];
 }
 
+static int
+start(struct fleet *f, struct slot *s, struct err *e)
+{
+	s->removed = s->halted = false;
+	s->job = job_start(&s->cf, f->watch, f->levels,
+	    (size_t)(s - f->slot), f->note_fd, e);
+	return s->job != NULL ? 0 : -1;
+}
+
+static void
+fill_slot(struct slot *s, const struct job_config *cf)
+{
+	s->cf = *cf;
+	s->cf.pair.db_path = xstrdup(cf->pair.db_path);
+	s->cf.pair.root = xstrdup(cf->pair.root);
+	s->cf.pair.meta = cf->pair.meta == NULL ? NULL :
+	    xstrdup(cf->pair.meta);
+}
+
 int
 fleet_add(struct fleet *f, const struct job_config *cf, struct err *e)
 {
+	const struct slot *other;
 	struct slot *s;
 	int rc = -1;
 
 	pthread_mutex_lock(&f->mutex);
-	if ((s = find(f, cf->pair.db_path)) != NULL)
+	if ((other = find(f, cf->pair.db_path)) != NULL)
 		err_set(e, ERR_USAGE, "%s: is replicated already, as %s",
-		    cf->pair.db_path, s->cf.pair.db_path);
+		    cf->pair.db_path, other->cf.pair.db_path);
+	else if ((other = find_root(f, cf->pair.root)) != NULL)
+		err_set(e, ERR_USAGE, "%s: is the replica of %s",
+		    cf->pair.root, other->cf.pair.db_path);
 	else if (f->stopping)
 		err_set(e, ERR_BUSY, "%s: shutting down", cf->pair.db_path);
 	else {
 		s = free_slot_of(f);
-		s->cf = *cf;
-		s->cf.pair.db_path = xstrdup(cf->pair.db_path);
-		s->cf.pair.root = xstrdup(cf->pair.root);
-		s->cf.pair.meta = cf->pair.meta == NULL ? NULL :
-		    xstrdup(cf->pair.meta);
-		s->job = job_start(&s->cf, f->watch, f->levels,
-		    (size_t)(s - f->slot), f->note_fd, e);
+		fill_slot(s, cf);
 		f->added++;
-		if (s->job == NULL)
-			free_config(&s->cf);
-		else
-			rc = 0;
+		if ((rc = start(f, s, e)) != 0)
+			forget_slot(s);
 	}
 	pthread_mutex_unlock(&f->mutex);
 	return rc;
+}
+
+/* It is to end, and to be forgotten then. */
+static void
+dismiss(struct slot *s)
+{
+	s->halted = false;
+	s->removed = true;
+	if (s->job != NULL)
+		job_stop(s->job);
+	else
+		forget_slot(s);
 }
 
 bool
 fleet_remove(struct fleet *f, const char *db_path)
 {
 	struct slot *s;
-	bool found = false;
 
 	pthread_mutex_lock(&f->mutex);
-	for (s = f->slot; s < f->slot + f->n; s++)
-		if (s->job != NULL && s->cf.found && !s->removed &&
-		    strcmp(s->cf.pair.db_path, db_path) == 0) {
-			job_stop(s->job);
-			s->removed = found = true;
-		}
+	if ((s = find_name(f, db_path)) != NULL && !s->cf.found)
+		s = NULL;
+	if (s != NULL)
+		dismiss(s);
 	pthread_mutex_unlock(&f->mutex);
-	return found;
+	return s != NULL;
 }
 
 bool
@@ -173,10 +240,221 @@ fleet_paths(struct fleet *f, size_t *n)
 	path = xcalloc(f->n + 1, sizeof *path);
 	*n = 0;
 	for (s = f->slot; s < f->slot + f->n; s++)
-		if (s->job != NULL)
+		if (is_used(s))
 			path[(*n)++] = xstrdup(s->cf.pair.db_path);
 	pthread_mutex_unlock(&f->mutex);
 	return path;
+}
+
+static void
+take_report(const struct slot *s, struct fleet_report *r)
+{
+	r->state = s->job == NULL ? FLEET_STOPPED :
+	    s->halted || s->removed ? FLEET_STOPPING : FLEET_RUNNING;
+	if (s->job != NULL)
+		job_report(s->job, &r->job);
+	else
+		r->job = s->last;
+	r->path = NULL;
+}
+
+struct fleet_report *
+fleet_list(struct fleet *f, size_t *n)
+{
+	struct fleet_report *l;
+	struct slot *s;
+
+	pthread_mutex_lock(&f->mutex);
+	l = xcalloc(f->n + 1, sizeof *l);
+	*n = 0;
+	for (s = f->slot; s < f->slot + f->n; s++) {
+		if (!is_used(s) || s->removed)
+			continue;
+		take_report(s, &l[*n]);
+		l[(*n)++].path = xstrdup(s->cf.pair.db_path);
+	}
+	pthread_mutex_unlock(&f->mutex);
+	return l;
+}
+
+void
+fleet_list_free(struct fleet_report *l, size_t n)
+{
+	while (n-- > 0)
+		free(l[n].path);
+	free(l);
+}
+
+bool
+fleet_find(struct fleet *f, const char *db_path, struct fleet_report *r)
+{
+	struct slot *s;
+
+	pthread_mutex_lock(&f->mutex);
+	if ((s = find_name(f, db_path)) != NULL)
+		take_report(s, r);
+	pthread_mutex_unlock(&f->mutex);
+	return s != NULL;
+}
+
+/* One that is there, for as long as the mutex is held. */
+static struct slot *
+get(struct fleet *f, const char *db_path, struct err *e)
+{
+	struct slot *s = find_name(f, db_path);
+
+	if (s == NULL)
+		err_set(e, ERR_ABSENT, "database not found: %s", db_path);
+	return s;
+}
+
+/* Gives the others time; false: it is too late, or the process ends. */
+static bool
+pause_for(struct fleet *f, int64_t until, int64_t *step)
+{
+	int64_t left = until - time_mono_ms();
+	bool stopping = f->stopping;
+
+	if (left <= 0 || stopping)
+		return false;
+	pthread_mutex_unlock(&f->mutex);
+	sleep_ms(*step < left ? *step : left);
+	*step = 2 * *step < STEP_MAX_MS ? 2 * *step : STEP_MAX_MS;
+	pthread_mutex_lock(&f->mutex);
+	return true;
+}
+
+static int
+too_late(const char *db_path, const struct job_report *r, struct err *e)
+{
+	const struct state_facts *s = &r->facts;
+	bool failing = s->word == STATE_ERROR || s->word == STATE_AWAY;
+
+	return err_set(e, ERR_BUSY, "%s: timeout: the replicator is at \"%s\""
+	    "%s%s", db_path, state_name(s->word), failing ? ": " : "",
+	    failing ? s->error : "");
+}
+
+int
+fleet_sync(struct fleet *f, const char *db_path, int64_t timeout_ms,
+    struct err *e)
+{
+	int64_t start_ms = time_mono_ms(), step = 1;
+	struct job_report r;
+	struct slot *s;
+	int rc = -1;
+
+	pthread_mutex_lock(&f->mutex);
+	while ((s = get(f, db_path, e)) != NULL) {
+		if (s->job == NULL || s->halted) {
+			err_set(e, ERR_LOCKED, "database not open: %s",
+			    db_path);
+			break;
+		}
+		job_report(s->job, &r);
+		if (r.facts.pass_ms > start_ms) {
+			rc = 0;
+			break;
+		}
+		job_ask(s->job);
+		if (!pause_for(f, start_ms + timeout_ms, &step)) {
+			too_late(db_path, &r, e);
+			break;
+		}
+	}
+	pthread_mutex_unlock(&f->mutex);
+	return rc;
+}
+
+/* Waits until s, which is asked to, has ended; the mutex is held. */
+static int
+await_end(struct fleet *f, size_t i, int64_t timeout_ms, struct err *e)
+{
+	int64_t until = time_mono_ms() + timeout_ms, step = 1;
+	struct slot *s;
+	struct job_report r;
+	int rc = 0;
+
+	f->slot[i].waiters++;
+	while (f->slot[i].job != NULL && rc == 0)
+		if (!pause_for(f, until, &step)) {
+			job_report(f->slot[i].job, &r);
+			rc = too_late(f->slot[i].cf.pair.db_path, &r, e);
+		}
+	s = &f->slot[i];
+	s->waiters--;
+	if (rc == 0 && s->why.kind != ERR_NONE) {
+		*e = s->why;
+		rc = -1;
+	}
+	if (s->job == NULL && !s->halted)
+		forget_slot(s);
+	return rc;
+}
+
+int
+fleet_halt(struct fleet *f, const char *db_path, int64_t timeout_ms,
+    struct err *e)
+{
+	struct slot *s;
+	int rc = -1;
+
+	pthread_mutex_lock(&f->mutex);
+	if ((s = get(f, db_path, e)) != NULL && s->job != NULL) {
+		s->halted = true;
+		job_stop(s->job);
+		rc = await_end(f, (size_t)(s - f->slot), timeout_ms, e);
+	} else if (s != NULL)
+		rc = 0;
+	pthread_mutex_unlock(&f->mutex);
+	return rc;
+}
+
+int
+fleet_restart(struct fleet *f, const char *db_path, struct err *e)
+{
+	struct slot *s;
+	int rc = -1;
+
+	pthread_mutex_lock(&f->mutex);
+	if (f->stopping)
+		err_set(e, ERR_BUSY, "%s: shutting down", db_path);
+	else if ((s = get(f, db_path, e)) != NULL) {
+		if (s->job == NULL)
+			rc = start(f, s, e);
+		else if (s->halted)
+			err_set(e, ERR_BUSY, "%s: is still stopping",
+			    db_path);
+		else
+			rc = 0;
+	}
+	pthread_mutex_unlock(&f->mutex);
+	return rc;
+}
+
+int
+fleet_forget(struct fleet *f, const char *db_path, int64_t timeout_ms,
+    uint64_t *txid, struct err *e)
+{
+	struct slot *s;
+	size_t i;
+	int rc = -1;
+
+	pthread_mutex_lock(&f->mutex);
+	if ((s = get(f, db_path, e)) != NULL) {
+		i = (size_t)(s - f->slot);
+		s->waiters++;
+		dismiss(s);
+		rc = s->job == NULL ? 0 :
+		    await_end(f, i, timeout_ms, e);
+		s = &f->slot[i];
+		s->waiters--;
+		*txid = s->last.facts.txid;
+		if (s->job == NULL)
+			forget_slot(s);
+	}
+	pthread_mutex_unlock(&f->mutex);
+	return rc;
 }
 
 bool
@@ -208,25 +486,33 @@ report(struct fleet *f, const struct slot *s, const struct err *why,
 		    s->cf.pair.db_path, "error", why->text, NULL);
 }
 
+/* Joins the thread of one that has ended. */
+static void
+end(struct fleet *f, struct slot *s)
+{
+	job_report(s->job, &s->last);
+	job_free(s->job);
+	s->job = NULL;
+	watch_drop(f->watch, (size_t)(s - f->slot));
+	if (!s->halted)
+		forget_slot(s);
+}
+
 size_t
 fleet_collect(struct fleet *f, struct err *e)
 {
 	struct slot *s;
-	struct err why;
 	size_t left = 0;
 
 	pthread_mutex_lock(&f->mutex);
 	for (s = f->slot; s < f->slot + f->n; s++) {
-		if (s->job == NULL)
-			continue;
-		if (!job_ended(s->job, &why)) {
-			left++;
-			continue;
+		if (s->job != NULL && job_ended(s->job, &s->why)) {
+			if (s->why.kind != ERR_NONE && !s->removed &&
+			    !s->halted)
+				report(f, s, &s->why, e);
+			end(f, s);
 		}
-		if (why.kind != ERR_NONE && !s->removed)
-			report(f, s, &why, e);
-		watch_drop(f->watch, (size_t)(s - f->slot));
-		free_slot(s);
+		left += s->job != NULL || (s->halted && !f->stopping);
 	}
 	pthread_mutex_unlock(&f->mutex);
 	return left;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The databases of a process, which come and go while it runs.  All functions
- * may be called from any thread, but for fleet_new() and fleet_free().
+ * may be called from any thread, but for fleet_new() and fleet_free().  Those
+ * with a timeout wait for a database's thread; a timeout is ERR_BUSY.
  */
 #ifndef FLEET_H
 #define FLEET_H
@@ -24,7 +25,7 @@ struct fleet *fleet_new(struct watch *w, struct levels *l, int note_fd);
 void	fleet_free(struct fleet *f);
 
 /* Starts one; cf and its paths are copied.  ERR_USAGE: it is there already,
- * under that name or another. */
+ * under that name or another, or another has that replica. */
 int	fleet_add(struct fleet *f, const struct job_config *cf,
 	    struct err *e);
 /* Asks one that was found in a directory to publish what is committed, and end;
@@ -32,15 +33,40 @@ int	fleet_add(struct fleet *f, const struct job_config *cf,
 bool	fleet_remove(struct fleet *f, const char *db_path);
 /* Whether one that was asked to has not ended yet. */
 bool	fleet_is_leaving(struct fleet *f);
-/* The paths of those that have not ended, malloc'd, as is each of them. */
+/* The paths of those that are known, malloc'd, as is each of them. */
 char	**fleet_paths(struct fleet *f, size_t *n);
+
+enum fleet_state { FLEET_RUNNING, FLEET_STOPPING, FLEET_STOPPED };
+struct fleet_report {
+	char *path;
+	enum fleet_state state;
+	struct job_report job;	/* as it was, of one that is stopped */
+};
+/* How all of them stand, in no order; malloc'd. */
+struct fleet_report *fleet_list(struct fleet *f, size_t *n);
+void	fleet_list_free(struct fleet_report *l, size_t n);
+/* How one stands; false: there is none.  Its path is NULL. */
+bool	fleet_find(struct fleet *f, const char *db_path,
+	    struct fleet_report *r);
+
+/* Waits for a pass that begins after the call. */
+int	fleet_sync(struct fleet *f, const char *db_path, int64_t timeout_ms,
+	    struct err *e);
+/* Publishes what is committed, and stops; it stays known. */
+int	fleet_halt(struct fleet *f, const char *db_path, int64_t timeout_ms,
+	    struct err *e);
+/* Starts one that is stopped. */
+int	fleet_restart(struct fleet *f, const char *db_path, struct err *e);
+/* Publishes what is committed, stops, and forgets it: *txid is the last. */
+int	fleet_forget(struct fleet *f, const char *db_path,
+	    int64_t timeout_ms, uint64_t *txid, struct err *e);
 
 /* Hands the events of the watch on; true while any is at work: to be called
  * again within a second then. */
 bool	fleet_wake(struct fleet *f);
 /*
- * Forgets those that have ended; how many are left.  *e, if it is ERR_NONE,
- * becomes the reason of one that was not asked to.
+ * Forgets those that have ended; how many are left, also stopped.  *e, if it is
+ * ERR_NONE, becomes the reason of one that was not asked to.
  */
 size_t	fleet_collect(struct fleet *f, struct err *e);
 /* Asks all to end. */

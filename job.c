@@ -37,7 +37,7 @@ struct job {
 	pthread_t thread;
 	pthread_mutex_t mutex;
 	pthread_cond_t cond;
-	bool woken, names, stopping, ended;
+	bool woken, names, asked, stopping, ended;
 	atomic_bool cancel;
 	_Atomic int64_t busy_ms;	/* at work since; 0: at rest */
 	struct err end;
@@ -60,7 +60,7 @@ rest(struct job *j, int64_t until, bool *names)
 
 	atomic_store(&j->busy_ms, 0);
 	pthread_mutex_lock(&j->mutex);
-	while (!j->stopping && !j->woken && !j->names &&
+	while (!j->stopping && !j->woken && !j->names && !j->asked &&
 	    (wait = until - time_mono_ms()) > 0) {
 		clock_gettime(CLOCK_MONOTONIC, &ts);
 		ts.tv_sec += (time_t)(wait / 1000);
@@ -73,8 +73,9 @@ rest(struct job *j, int64_t until, bool *names)
 	}
 	if (j->woken)
 		upkeep_wake(&j->upkeep);
+	j->upkeep.asked |= j->asked;
 	*names = j->names;
-	j->woken = j->names = false;
+	j->woken = j->names = j->asked = false;
 	go = !j->stopping;
 	pthread_mutex_unlock(&j->mutex);
 	atomic_store(&j->busy_ms, time_mono_ms());
@@ -251,6 +252,7 @@ open_up(struct job *j, struct err *e)
 		}
 		if (hopeless(j, e))
 			return -1;
+		atomic_fetch_add(&j->pair.state.count[STATE_SYNC_ERRORS], 1);
 		now = time_mono_ms();
 		now += trouble_met(&u->trouble, j->cf.pair.db_path, e,
 		    now - start);
@@ -376,6 +378,26 @@ job_wake(struct job *j, enum watch_kind kind)
 		j->woken = true;
 	pthread_cond_signal(&j->cond);
 	pthread_mutex_unlock(&j->mutex);
+}
+
+void
+job_ask(struct job *j)
+{
+	pthread_mutex_lock(&j->mutex);
+	j->asked = true;
+	pthread_cond_signal(&j->cond);
+	pthread_mutex_unlock(&j->mutex);
+}
+
+void
+job_report(struct job *j, struct job_report *r)
+{
+	size_t i;
+
+	state_get(&j->pair.state, &r->facts);
+	for (i = 0; i < STATE_COUNTERS; i++)
+		r->count[i] = atomic_load(&j->pair.state.count[i]);
+	r->busy_ms = atomic_load(&j->busy_ms);
 }
 
 void

@@ -38,6 +38,15 @@ void	job_wake(struct job *j, enum watch_kind kind);
 /* Whether it is at work now.  To be asked again each second while it is: where
  * it is stuck, it is seen to that the WAL does not grow for ever. */
 bool	job_look(struct job *j);
+/* Make a pass now; a database that is waited for is looked for. */
+void	job_ask(struct job *j);
+/* How it stands. */
+struct job_report {
+	struct state_facts facts;
+	uint64_t count[STATE_COUNTERS];
+	int64_t busy_ms;	/* at work since; 0: at rest */
+};
+void	job_report(struct job *j, struct job_report *r);
 /* Publish what is committed now, and end. */
 void	job_stop(struct job *j);
 /* Do not finish what takes long. */

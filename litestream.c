@@ -7,21 +7,26 @@
  *	capture.c: capture.h ltx.h wal.h
  *	check.c: check.h ltx.h
  *	checkpoint.c: checkpoint.h
+ *	client.c: client.h sock.h
  *	cmd.c: cmd.h
  *	cmd_check.c: cmd.h cmd_check.h config.h keys.h operand.h opt.h
  *	    probe.h setup.h store.h
  *	cmd_config.c: cmd.h cmd_config.h config.h opt.h scan.h
+ *	cmd_control.c: client.h cmd.h cmd_control.h keys.h operand.h opt.h
  *	cmd_prune.c: cmd.h cmd_prune.h opt.h pass.h plan.h store.h util.h
  *	cmd_replicate.c: cmd.h cmd_replicate.h config.h db.h operand.h
  *	    opt.h replicate.h setup.h store.h
  *	cmd_restore.c: cmd.h cmd_restore.h follow.h operand.h opt.h
  *	    points.h restore.h store.h util.h v3.h
  *	cmd_status.c: cmd.h cmd_status.h opt.h status.h target.h
- *	cmd_sync.c: cmd.h cmd_sync.h opt.h state.h target.h
+ *	cmd_sync.c: client.h cmd.h cmd_sync.h operand.h opt.h state.h
+ *	    target.h
  *	cmd_verify.c: cmd.h cmd_verify.h opt.h store.h util.h verify.h
  *	compact.c: compact.h pass.h
  *	compare.c: check.h compare.h db.h image.h plan.h state.h
  *	config.c: config.h keys.h node.h store.h
+ *	control.c: control.h http.h metrics.h node.h operand.h setup.h
+ *	    sock.h store.h
  *	crc64.c: be.h crc64.h
  *	db.c: be.h db.h disk.h wal.h
  *	diff.c: capture.h image.h ltx.h wal.h
@@ -32,20 +37,22 @@
  *	findings.c: findings.h
  *	fleet.c: disk.h fleet.h
  *	follow.c: apply.h disk.h follow.h plan.h standby.h store.h watch.h
+ *	http.c: http.h sock.h
  *	image.c: image.h ltx.h
  *	intact.c: intact.h
  *	job.c: checkpoint.h job.h upkeep.h
  *	keys.c: keys.h
  *	levels.c: levels.h
  *	litestream-test.c: test_cmds.h
- *	litestream.c: cmd.h cmd_check.h cmd_config.h cmd_prune.h
- *	    cmd_replicate.h cmd_restore.h cmd_status.h cmd_sync.h
+ *	litestream.c: cmd.h cmd_check.h cmd_config.h cmd_control.h
+ *	    cmd_prune.h cmd_replicate.h cmd_restore.h cmd_status.h cmd_sync.h
  *	    cmd_verify.h db.h opt.h
  *	log.c: log.h text.h
  *	ltx.c: be.h ltx.h ltx_format.h
  *	ltx_read.c: be.h crc64.h disk.h ltx.h ltx_format.h
  *	ltx_write.c: be.h crc64.h disk.h ltx.h ltx_format.h
  *	merge.c: ltx.h merge.h
+ *	metrics.c: metrics.h
  *	node.c: node.h
  *	operand.c: config.h operand.h store.h
  *	opt.c: opt.h
@@ -57,13 +64,14 @@
  *	points.c: plan.h points.h
  *	probe.c: db.h disk.h pages.h probe.h resume.h state.h store.h
  *	progress.c: progress.h util.h
- *	replicate.c: dirs.h exec.h fleet.h replicate.h restore.h
+ *	replicate.c: control.h dirs.h exec.h fleet.h replicate.h restore.h
  *	restore.c: db.h disk.h ltx.h output.h progress.h restore.h v3.h
  *	resume.c: ltx.h plan.h resume.h
  *	retain.c: plan.h retain.h
  *	scan.c: scan.h
  *	setup.c: compact.h scan.h setup.h
  *	snapshot.c: image.h ltx.h snapshot.h store.h
+ *	sock.c: sock.h
  *	standby.c: be.h db.h disk.h ltx.h standby.h
  *	state.c: crc64.h state.h
  *	status.c: be.h status.h store.h wal.h
@@ -91,6 +99,7 @@
 #include "cmd.h"
 #include "cmd_check.h"
 #include "cmd_config.h"
+#include "cmd_control.h"
 #include "cmd_prune.h"
 #include "cmd_replicate.h"
 #include "cmd_restore.h"
@@ -114,6 +123,16 @@ static const char usage[] =
 "  sync       wait until every commit is in the replica\n"
 "  check      print the configuration, and try whether it would work\n"
 "  databases  list the databases of the configuration\n"
+"\n"
+"Asking a replicator that has a control socket:\n"
+"\n"
+"  info       tell about it\n"
+"  list       list its databases\n"
+"  stop       stop the replication of a database\n"
+"  start      start it again\n"
+"  register   have one more database replicated\n"
+"  unregister have a database replicated no more\n"
+"\n"
 "  version    print the version\n"
 "  help       print this\n"
 "\n"
@@ -164,6 +183,12 @@ static const struct {
 	{ "sync", cmd_sync },
 	{ "check", cmd_check },
 	{ "databases", cmd_databases },
+	{ "info", cmd_info },
+	{ "list", cmd_list },
+	{ "start", cmd_start },
+	{ "stop", cmd_stop },
+	{ "register", cmd_register },
+	{ "unregister", cmd_unregister },
 	{ "version", cmd_version },
 	{ "help", cmd_help },
 	{ "-h", cmd_help },

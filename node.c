@@ -451,6 +451,25 @@ parse(struct loader *l, const struct text *t, const struct node **root)
 }
 
 int
+node_parse(const char *name, const char *s, size_t n, struct node_file **f,
+    const struct node **root, struct err *e)
+{
+	struct loader l = { .path = name, .e = e };
+	struct text t = { .s = NULL };
+	int rc;
+
+	l.f = *f = xcalloc(1, sizeof(**f));
+	if ((rc = append(&t, s, n, name, e)) == 0)
+		rc = parse(&l, &t, root);
+	free(t.s);
+	if (rc != 0) {
+		node_free(*f);
+		*f = NULL;
+	}
+	return rc;
+}
+
+int
 node_load(const char *path, bool expand_env, struct node_file **f,
     const struct node **root, struct err *e)
 {

@@ -33,6 +33,9 @@ struct node_file;
  */
 int	node_load(const char *path, bool expand_env, struct node_file **f,
 	    const struct node **root, struct err *e);
+/* The same of n bytes at s, without expansion; JSON is read by this, too. */
+int	node_parse(const char *name, const char *s, size_t n,
+	    struct node_file **f, const struct node **root, struct err *e);
 void	node_free(struct node_file *f);
 /* The value of a key, NULL if it is not there. */
 const struct node *node_get(const struct node *map, const char *key);

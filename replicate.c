@@ -23,6 +23,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "control.h"
 #include "dirs.h"
 #include "exec.h"
 #include "fleet.h"
@@ -45,6 +46,7 @@ struct run {
 	struct levels *levels;
 	struct fleet *fleet;
 	struct dirs *dirs;	/* NULL: none */
+	struct control *control;	/* NULL: none */
 	size_t running;		/* databases that have not ended */
 	int note[2];
 	struct rlimit files;	/* of descriptors: what the child gets */
@@ -373,12 +375,15 @@ leave_stuck(struct run *r)
 	_exit(EXIT_FAILURE);
 }
 
-/* Whether there is nothing left to wait for. */
+/* Whether there is no database, and none will come; one that has failed is not
+ * waited for, as whoever started us may start us again. */
 static bool
-is_over(const struct run *r)
+is_empty(const struct run *r, const struct err *e)
 {
-	return r->running == 0 && r->child == 0 &&
-	    (r->stopping || (r->a->n > 0 && r->dirs == NULL));
+	bool may_come = r->dirs != NULL || r->a->n == 0 ||
+	    (r->control != NULL && e->kind == ERR_NONE);
+
+	return r->running == 0 && (r->stopping || !may_come);
 }
 
 static int
@@ -389,17 +394,20 @@ run_jobs(struct run *r, struct err *e)
 	e->kind = ERR_NONE;
 	if (start_jobs(r, e) != 0)
 		stop(r);
-	else if (a->exec != NULL && exec_start(a->exec, &r->files,
-	    &r->child, e) != 0) {
+	else
+		r->control = control_start(a->config, r->fleet,
+		    a->version);
+	if (!r->stopping && a->exec != NULL &&
+	    exec_start(a->exec, &r->files, &r->child, e) != 0) {
 		r->child = 0;
 		stop(r);
 	}
 	for (;;) {
 		r->running = fleet_collect(r->fleet, e);
-		if (r->running == 0 && r->child != 0 && r->dirs == NULL)
-			end_child(r);
-		if (is_over(r))
+		if (is_empty(r, e) && r->child == 0)
 			break;
+		if (is_empty(r, e))
+			end_child(r);
 		leave_stuck(r);
 		sleep_on(r);
 		act(r);
@@ -419,6 +427,7 @@ run_fleet(struct run *r, struct err *e)
 	if (r->a->config != NULL)
 		r->dirs = dirs_new(r->a->config);
 	rc = run_jobs(r, e);
+	control_stop(r->control);
 	dirs_free(r->dirs);
 	while (!levels_stop(r->levels, LEAVE_STEP_MS))
 		continue;	/* no replica is left to it */

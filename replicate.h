@@ -15,6 +15,7 @@ struct replicate_args {
 	size_t n;
 	int64_t stop_timeout_ms;
 	const char *exec;	/* NULL: none */
+	const char *version;	/* to be told */
 	const struct config *config;	/* for directories to watch; or NULL */
 	bool force_snapshot;	/* replicate_once() */
 	bool enforce_retention;

@@ -93,12 +93,6 @@ add_directory(struct setup *s, const struct config_db *d, struct err *e)
 static int
 refuse(const struct config *c, struct err *e)
 {
-	if (c->addr[0] != '\0')
-		return err_set(e, ERR_USAGE, "%s: addr: metrics are not served "
-		    "by this version", c->path);
-	if (c->socket)
-		return err_set(e, ERR_USAGE, "%s: socket.enabled: there is no "
-		    "control socket in this version", c->path);
 	if (c->validation_ms != 0)
 		return err_set(e, ERR_USAGE, "%s: validation.interval: not in "
 		    "this version: run litestream verify", c->path);

@@ -8,6 +8,7 @@
 #define STATE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -50,10 +51,22 @@ struct state_facts {
 	char error[STATE_TEXT_SIZE];	/* the last one, also when over */
 };
 
+/* Since it was started; each for any thread at any time. */
+enum state_counter {
+	STATE_SYNCS, STATE_SYNC_ERRORS, STATE_SYNC_MS,
+	STATE_PASSIVES, STATE_PASSIVE_ERRORS, STATE_PASSIVE_MS,
+	STATE_TRUNCATES, STATE_TRUNCATE_ERRORS, STATE_TRUNCATE_MS,
+	STATE_WAL_BYTES,	/* consumed */
+	STATE_WAL_SIZE,		/* of what is consumed of the WAL there is */
+	STATE_DB_SIZE, STATE_DISK_FULL,
+	STATE_COUNTERS
+};
+
 struct state {
 	char *path;
 	pthread_mutex_t mutex;
 	struct state_facts f;
+	_Atomic uint64_t count[STATE_COUNTERS];
 
 	/* Private to the thread that calls state_set(). */
 	struct disk_owner owner;

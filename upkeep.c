@@ -81,6 +81,59 @@ plan_look(struct upkeep *u, int64_t now)
 		u->look_at = now + GHOST_STEP_MS;
 }
 
+static void
+count(struct upkeep *u, enum state_counter what, uint64_t n)
+{
+	atomic_fetch_add(&u->pair->state.count[what], n);
+}
+
+static void
+measure(struct upkeep *u, enum state_counter what, uint64_t n)
+{
+	atomic_store(&u->pair->state.count[what], n);
+}
+
+/* Counts what happened, its failure, and how long it took: these three
+ * counters stand together. */
+static void
+count_work(struct upkeep *u, enum state_counter what, int rc, int64_t start)
+{
+	count(u, what, 1);
+	count(u, what + 1, rc != 0);
+	count(u, what + 2, (uint64_t)(time_mono_ms() - start));
+}
+
+enum way { FREE, WINDOW, LOCKED, TRUNCATE };
+
+static int
+checkpoint(struct upkeep *u, enum way way, bool *done, struct err *e)
+{
+	struct capture *c = &u->pair->c;
+	int64_t start = time_mono_ms();
+	int rc = -1;
+
+	switch (way) {
+	case FREE:
+		rc = checkpoint_free(c, done, e);
+		break;
+	case WINDOW:
+		rc = checkpoint_window(c, done, e);
+		break;
+	case LOCKED:
+		rc = checkpoint_locked(c, done, e);
+		break;
+	case TRUNCATE:
+		rc = checkpoint_truncate(c, done, e);
+		break;
+	}
+	count_work(u, way == TRUNCATE ? STATE_TRUNCATES : STATE_PASSIVES, rc,
+	    start);
+	log_line(LOG_DEBUG, "checkpoint", "db", u->pair->cf.db_path, "mode",
+	    way == TRUNCATE ? "TRUNCATE" : "PASSIVE", "result", rc != 0 ?
+	    "failed" : *done ? "complete" : "incomplete", NULL);
+	return rc;
+}
+
 static uint64_t
 wal_bytes(const struct upkeep *u)
 {
@@ -119,20 +172,20 @@ shorten(struct upkeep *u, struct err *e)
 	if (complete)
 		return 0;
 	if ((!u->busy || c->pos.frames > WINDOW_FRAMES) &&
-	    checkpoint_free(c, &complete, e) != 0)
+	    checkpoint(u, FREE, &complete, e) != 0)
 		return -1;
 	if (!complete) {
-		if (checkpoint_window(c, &complete, e) != 0)
+		if (checkpoint(u, WINDOW, &complete, e) != 0)
 			return -1;
 		u->busy = complete;
 	}
 	if (!complete && c->pos.frames > LOCKED_FRAMES &&
 	    u->tries >= LOCKED_TRIES &&
-	    checkpoint_locked(c, &complete, e) != 0)
+	    checkpoint(u, LOCKED, &complete, e) != 0)
 		return -1;
 	u->tries = complete ? 0 : u->tries + 1;
 	if (complete && too_large(u))
-		return checkpoint_truncate(c, &complete, e);
+		return checkpoint(u, TRUNCATE, &complete, e);
 	return 0;
 }
 
@@ -155,16 +208,40 @@ heal(struct upkeep *u, struct err *e)
 	return rc;
 }
 
+/* What the WAL had, from where the pass began to where it ended. */
+static void
+count_wal(struct upkeep *u, const struct wal_pos *from)
+{
+	const struct wal_pos *to = &u->pair->c.pos;
+	uint32_t page_size = u->pair->pages.page_size;
+	uint64_t begin = 0, end = 0;
+
+	if (to->frames > 0)
+		end = wal_size(to->frames, page_size);
+	if (to->salt1 == from->salt1 && to->salt2 == from->salt2 &&
+	    from->frames > 0 && to->frames >= from->frames)
+		begin = wal_size(from->frames, page_size);
+	count(u, STATE_WAL_BYTES, end - begin);
+	measure(u, STATE_WAL_SIZE, end);
+	measure(u, STATE_DB_SIZE, (uint64_t)u->pair->pages.commit *
+	    page_size);
+}
+
 static int
 pass(struct upkeep *u, struct err *e)
 {
 	struct capture *c = &u->pair->c;
+	const char *reason = c->doubt ? c->reason : "";
+	struct wal_pos from = c->pos;
 	int64_t start = time_mono_ms(), took;
 	uint64_t files = c->em.published;
 	bool found;
+	int rc = capture_pass(c, &found, e);
 
-	if (capture_pass(c, &found, e) != 0)
+	count_work(u, STATE_SYNCS, 0, start);	/* failed: upkeep_work() */
+	if (rc != 0)
 		return -1;
+	count_wal(u, &from);
 	took = time_mono_ms() - start;
 	u->pass_at = NEVER;
 	if (!found) {
@@ -174,7 +251,9 @@ pass(struct upkeep *u, struct err *e)
 	plan_rest(u, start + took);
 	if (files != c->em.published)
 		log_line(LOG_DEBUG, "sync", "db", u->pair->cf.db_path, "txid",
-		    TXID(u->pair->pages.txid), "ms", I64(took), NULL);
+		    TXID(u->pair->pages.txid), "ms", I64(took), "snap",
+		    reason[0] != '\0' ? "true" : "false",
+		    reason[0] != '\0' ? "reason" : NULL, reason, NULL);
 	took = 10 * took > SPACING_MAX_MS ? SPACING_MAX_MS : 10 * took;
 	if (u->sync_interval_ms >= 0)
 		took = u->sync_interval_ms;
@@ -191,7 +270,7 @@ settle(struct upkeep *u, int64_t now, struct err *e)
 	bool complete;
 
 	u->checkpoint_at = NEVER;
-	if (checkpoint_free(&u->pair->c, &complete, e) != 0)
+	if (checkpoint(u, FREE, &complete, e) != 0)
 		return -1;
 	if (complete) {
 		u->tries = 0;
@@ -210,7 +289,7 @@ empty_wal(struct upkeep *u, struct err *e)
 	bool done;
 
 	u->truncate_at = NEVER;
-	if (checkpoint_truncate(&u->pair->c, &done, e) != 0)
+	if (checkpoint(u, TRUNCATE, &done, e) != 0)
 		return -1;
 	if (done || wal_bytes(u) == 0)
 		return 0;
@@ -315,6 +394,7 @@ work(struct upkeep *u, bool names, struct err *e)
 			return -1;
 		trouble_over(&u->trouble, u->pair->cf.db_path,
 		    u->pair->pages.txid);
+		measure(u, STATE_DISK_FULL, 0);
 		u->pair->facts.pass_ms = now;	/* or later */
 		pair_tell(u->pair, STATE_OK, u->asked);
 		u->asked = false;
@@ -405,6 +485,8 @@ upkeep_work(struct upkeep *u, bool names, struct err *e)
 	if (rc >= 0)
 		return rc;
 	now = time_mono_ms();
+	count(u, STATE_SYNC_ERRORS, 1);
+	measure(u, STATE_DISK_FULL, e->kind == ERR_FULL);
 	u->spacing_until = now + trouble_met(&u->trouble,
 	    u->pair->cf.db_path, e, now - start);
 	if (u->trouble.said)

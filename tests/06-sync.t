@@ -36,7 +36,7 @@ status 1 'killed: not running' sync -wait
 start_replicate "$db" "$dir"
 ok 'it answers again' poll 20 running
 ok 'again, with nothing new' sync -wait
-ok 'without -wait, and JSON' sync -json -socket /nowhere
+ok 'without -wait, and JSON' sync -json
 matches 'TXID in JSON' "$T/out" '"replica_txid": [1-9]'
 ok 'text' sync -timeout 30
 matches 'its lines' "$T/out" '^replica_txid: [1-9]'

@@ -96,9 +96,6 @@ refused() {	# TITLE REGEX LINE
 	printf '%s\n' "$3" >refused.yml
 	says 2 "$1" "^Error: refused.yml:$2" replicate -once -config refused.yml
 }
-refused 'metrics' ' addr: metrics are not served' 'addr: ":9090"'
-refused 'the control socket' ' socket.enabled: there is no' \
-    'socket: {enabled: true}'
 refused 'validation' ' validation.interval: not in this version' \
     'validation: {interval: 5m}'
 refused 'replicas that are no list' '1: .*replicas: must be a list' \
