@@ -314,11 +314,13 @@ run(struct compact *c, int64_t wall_ms, int64_t mono_ms, struct err *e)
 {
 	struct pass p;
 	struct err why;
+	uint64_t newest;
 	int rc;
 
 	begin(&p, c);
 	rc = pass_begin(&p, e);
 	if (rc == 0 && p.l.n > 0) {
+		newest = pass_max(&p.l, STORE_SNAPSHOT);
 		if (!c->started)
 			rc = pass_sweep_tmp(&p, e);
 		c->started = true;
@@ -326,6 +328,8 @@ run(struct compact *c, int64_t wall_ms, int64_t mono_ms, struct err *e)
 			*e = why;
 			rc = -1;
 		}
+		if (pass_max(&p.l, STORE_SNAPSHOT) > newest)
+			c->snapshot_txid = pass_max(&p.l, STORE_SNAPSHOT);
 		/* A full disk is a reason to go on. */
 		if (look_at_clock(c, wall_ms, mono_ms, &why) != 0 ||
 		    enforce(c, &p, wall_ms, due(c, STORE_SNAPSHOT, mono_ms),

@@ -37,6 +37,7 @@ struct compact {
 	 */
 	bool need_rebase;
 	char why[1024];
+	uint64_t snapshot_txid;	/* of the last snapshot written; 0: none */
 
 	/* Private. */
 	bool started;

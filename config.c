@@ -342,6 +342,9 @@ set_defaults(struct config *c, const char *path)
 	c->path = xstrdup(path);
 	c->exec = xstrdup("");
 	c->addr = xstrdup("");
+	c->on_error = xstrdup("");
+	c->on_recover = xstrdup("");
+	c->on_snapshot = xstrdup("");
 	c->levels = COUNT(level_ms);
 	memcpy(c->level_ms, level_ms, sizeof(level_ms));
 	c->l0_retention_ms = 5 * MINUTE_MS;

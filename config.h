@@ -46,6 +46,7 @@ struct config {
 	size_t n_db;
 	char *exec;		/* "": none, as with all strings here */
 	char *addr;		/* host:port for metrics */
+	char *on_error, *on_recover, *on_snapshot;	/* for a shell */
 	int64_t level_ms[CONFIG_MAX_LEVELS];	/* level_ms[0]: level 1 */
 	size_t levels;
 	struct config_snapshot snapshot;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The child of replicate -exec.  Whether it could be executed at all comes back
+ * Children.  Whether it could be executed at all comes back
  * through a pipe that a successful exec closes.
  */
+#include <sys/resource.h>
+
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +14,8 @@
 #include <unistd.h>
 
 #include "exec.h"
+
+extern char **environ;
 
 /* One word from *s into out (as long as *s at least): 1; 0 none; -1 open. */
 static int
@@ -77,8 +81,10 @@ split(const char *command, struct err *e)
 	return NULL;
 }
 
+/* After fork() in a process with threads: nothing that may allocate. */
 static void
-child(char **words, const struct rlimit *files, int report)
+child(char *const *words, char *const *env, const struct rlimit *files,
+    int report)
 {
 	struct sigaction sa;
 	sigset_t none;
@@ -92,11 +98,42 @@ child(char **words, const struct rlimit *files, int report)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	setrlimit(RLIMIT_NOFILE, files);
-	execvp(words[0], words);
+	if (env != NULL)
+		execve(words[0], words, env);
+	else
+		execvp(words[0], words);
 	code = errno;
 	while (write(report, &code, sizeof code) < 0 && errno == EINTR)
 		continue;
 	_exit(127);
+}
+
+static int
+spawn(char *const *words, char *const *env, const struct rlimit *files,
+    pid_t *pid, struct err *e)
+{
+	int report[2], code = 0;
+	ssize_t k;
+
+	if (pipe(report) != 0)
+		return err_sys(e, words[0], "pipe");
+	fcntl(report[0], F_SETFD, FD_CLOEXEC);
+	fcntl(report[1], F_SETFD, FD_CLOEXEC);
+	*pid = fork();
+	if (*pid == 0)
+		child(words, env, files, report[1]);
+	close(report[1]);
+	do
+		k = *pid > 0 ? read(report[0], &code, sizeof code) : 0;
+	while (k < 0 && errno == EINTR);
+	close(report[0]);
+	if (*pid < 0)
+		return err_sys(e, words[0], "fork");
+	if (k == (ssize_t)sizeof code) {
+		errno = code;
+		return err_sys(e, words[0], "exec");
+	}
+	return 0;
 }
 
 int
@@ -104,33 +141,45 @@ exec_start(const char *command, const struct rlimit *files, pid_t *pid,
     struct err *e)
 {
 	char **words = split(command, e);
-	int report[2], code = 0, rc = -1;
-	ssize_t k;
+	int rc;
 
 	if (words == NULL)
 		return -1;
-	if (pipe(report) != 0) {
-		err_sys(e, words[0], "pipe");
-		goto out;
-	}
-	fcntl(report[0], F_SETFD, FD_CLOEXEC);
-	fcntl(report[1], F_SETFD, FD_CLOEXEC);
-	*pid = fork();
-	if (*pid == 0)
-		child(words, files, report[1]);
-	close(report[1]);
-	do
-		k = *pid > 0 ? read(report[0], &code, sizeof code) : 0;
-	while (k < 0 && errno == EINTR);
-	close(report[0]);
-	if (*pid < 0)
-		err_sys(e, words[0], "fork");
-	else if (k == (ssize_t)sizeof code) {
-		errno = code;
-		err_sys(e, words[0], "exec");
-	} else
-		rc = 0;
-out:
+	rc = spawn(words, NULL, files, pid, e);
 	free_words(words);
+	return rc;
+}
+
+/* Whether a variable has the name of one of those. */
+static bool
+names_one(const char *variable, char *const *facts, size_t n)
+{
+	size_t name = strcspn(variable, "=");
+
+	while (n-- > 0)
+		if (strncmp(facts[n], variable, name + 1) == 0)
+			return true;
+	return false;
+}
+
+int
+exec_shell(const char *command, char *const *facts, size_t n_facts,
+    const struct rlimit *files, pid_t *pid, struct err *e)
+{
+	char *copy = xstrdup(command), **env;
+	char *words[] = { "/bin/sh", "-c", copy, NULL };
+	size_t n = 0, i, all = 0;
+	int rc;
+
+	while (environ[all] != NULL)
+		all++;
+	env = xcalloc(all + n_facts + 1, sizeof *env);
+	for (i = 0; i < all; i++)
+		if (!names_one(environ[i], facts, n_facts))
+			env[n++] = environ[i];
+	memcpy(env + n, facts, n_facts * sizeof *env);
+	rc = spawn(words, env, files, pid, e);
+	free(env);
+	free(copy);
 	return rc;
 }

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: ISC */
-/* The command that replicate -exec runs. */
+/* Commands: the one that replicate -exec runs, and hooks. */
 #ifndef EXEC_H
 #define EXEC_H
 
+#include <stddef.h>
 #include <sys/types.h>
 
 #include "util.h"
+
+struct rlimit;
 
 /*
  * Starts the command: words split as a shell would (quotes, backslashes), no
@@ -14,5 +17,8 @@
  */
 int	exec_start(const char *command, const struct rlimit *files, pid_t *pid,
 	    struct err *e);
+/* The same by /bin/sh -c, with facts ("NAME=value") in its environment. */
+int	exec_shell(const char *command, char *const *facts, size_t n_facts,
+	    const struct rlimit *files, pid_t *pid, struct err *e);
 
 #endif

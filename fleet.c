@@ -31,6 +31,7 @@ struct fleet {
 	pthread_mutex_t mutex;
 	struct watch *watch;
 	struct levels *levels;
+	struct hooks *hooks;
 	int note_fd;
 	bool stopping;
 	struct slot *slot;
@@ -39,13 +40,14 @@ struct fleet {
 };
 
 struct fleet *
-fleet_new(struct watch *w, struct levels *l, int note_fd)
+fleet_new(struct watch *w, struct levels *l, struct hooks *h, int note_fd)
 {
 	struct fleet *f = xcalloc(1, sizeof *f);
 
 	pthread_mutex_init(&f->mutex, NULL);
 	f->watch = w;
 	f->levels = l;
+	f->hooks = h;
 	f->note_fd = note_fd;
 	f->slot = xgrow(NULL, 0, &f->cap, sizeof *f->slot);
 	return f;
@@ -155,13 +157,14 @@ start(struct fleet *f, struct slot *s, struct err *e)
 }
 
 static void
-fill_slot(struct slot *s, const struct job_config *cf)
+fill_slot(struct fleet *f, struct slot *s, const struct job_config *cf)
 {
 	s->cf = *cf;
 	s->cf.pair.db_path = xstrdup(cf->pair.db_path);
 	s->cf.pair.root = xstrdup(cf->pair.root);
 	s->cf.pair.meta = cf->pair.meta == NULL ? NULL :
 	    xstrdup(cf->pair.meta);
+	s->cf.pair.hooks = f->hooks;
 }
 
 int
@@ -182,7 +185,7 @@ fleet_add(struct fleet *f, const struct job_config *cf, struct err *e)
 		err_set(e, ERR_BUSY, "%s: shutting down", cf->pair.db_path);
 	else {
 		s = free_slot_of(f);
-		fill_slot(s, cf);
+		fill_slot(f, s, cf);
 		f->added++;
 		if ((rc = start(f, s, e)) != 0)
 			forget_slot(s);

@@ -20,7 +20,8 @@ struct fleet;
 
 /* A byte is written to note_fd when a database's thread has ended, or is about
  * to be long at work. */
-struct fleet *fleet_new(struct watch *w, struct levels *l, int note_fd);
+struct fleet *fleet_new(struct watch *w, struct levels *l,
+	    struct hooks *h, int note_fd);
 /* All have ended. */
 void	fleet_free(struct fleet *f);
 

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "hooks.h"
 #include "levels.h"
 
 #define RETRY_MS 60000
@@ -35,6 +36,7 @@ struct levels_entry {
 };
 
 struct levels {
+	struct hooks *hooks;
 	pthread_t thread[MAX_THREADS];
 	size_t threads, busy;
 	int64_t moved_ms;	/* when one of them last began or ended */
@@ -86,6 +88,7 @@ sleep_until(struct levels *l, int64_t until)
 static void
 work(struct levels_entry *n)
 {
+	uint64_t snapshot = n->c.snapshot_txid;
 	int64_t next = -1;
 	struct err e;
 
@@ -102,6 +105,9 @@ work(struct levels_entry *n)
 	n->error = e;
 	n->due_ms = next < 0 ? NEVER : next;
 	n->rebase = n->c.need_rebase;
+	if (n->c.snapshot_txid != snapshot)
+		hooks_post(n->l->hooks, HOOKS_SNAPSHOT, n->db, n->root, "",
+		    n->c.snapshot_txid);
 }
 
 static void *
@@ -138,11 +144,12 @@ run(void *arg)
 }
 
 struct levels *
-levels_start(struct err *e)
+levels_start(struct hooks *hooks, struct err *e)
 {
 	struct levels *l = xcalloc(1, sizeof *l);
 	pthread_condattr_t attr;
 
+	l->hooks = hooks;
 	pthread_mutex_init(&l->mutex, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

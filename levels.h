@@ -8,10 +8,12 @@
 #include "compact.h"
 #include "util.h"
 
+struct hooks;
 struct levels;
 struct levels_entry;
 
-struct levels *levels_start(struct err *e);
+/* hooks: told of snapshots; or NULL. */
+struct levels *levels_start(struct hooks *hooks, struct err *e);
 /*
  * Interrupts what it is at, and ends: true, and l is gone.  False: it takes
  * longer; ask again, or end the process with all locks held (what was not

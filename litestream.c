@@ -37,12 +37,13 @@
  *	findings.c: findings.h
  *	fleet.c: disk.h fleet.h
  *	follow.c: apply.h disk.h follow.h plan.h standby.h store.h watch.h
+ *	hooks.c: exec.h hooks.h
  *	http.c: http.h sock.h
  *	image.c: image.h ltx.h
  *	intact.c: intact.h
  *	job.c: checkpoint.h job.h upkeep.h
  *	keys.c: keys.h
- *	levels.c: levels.h
+ *	levels.c: hooks.h levels.h
  *	litestream-test.c: test_cmds.h
  *	litestream.c: cmd.h cmd_check.h cmd_config.h cmd_control.h
  *	    cmd_prune.h cmd_replicate.h cmd_restore.h cmd_status.h cmd_sync.h
@@ -58,13 +59,14 @@
  *	opt.c: opt.h
  *	output.c: output.h
  *	pages.c: be.h crc64.h pages.h
- *	pair.c: checkpoint.h pair.h plan.h resume.h snapshot.h
+ *	pair.c: checkpoint.h hooks.h pair.h plan.h resume.h snapshot.h
  *	pass.c: merge.h pass.h plan.h
  *	plan.c: plan.h
  *	points.c: plan.h points.h
  *	probe.c: db.h disk.h pages.h probe.h resume.h state.h store.h
  *	progress.c: progress.h util.h
- *	replicate.c: control.h dirs.h exec.h fleet.h replicate.h restore.h
+ *	replicate.c: control.h dirs.h exec.h fleet.h hooks.h replicate.h
+ *	    restore.h
  *	restore.c: db.h disk.h ltx.h output.h progress.h restore.h v3.h
  *	resume.c: ltx.h plan.h resume.h
  *	retain.c: plan.h retain.h

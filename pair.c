@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "checkpoint.h"
+#include "hooks.h"
 #include "pair.h"
 #include "plan.h"
 #include "resume.h"
@@ -451,6 +452,11 @@ pair_tell(struct pair *p, enum state_word word, bool always)
 		f->db = p->pages.db;
 	}
 	state_set(&p->state, f, always);
+	if (p->failing && word == STATE_OK) {
+		p->failing = false;
+		hooks_post(p->cf.hooks, HOOKS_RECOVER, p->cf.db_path,
+		    p->cf.root, f->error, f->txid);
+	}
 }
 
 void
@@ -465,6 +471,10 @@ pair_tell_error(struct pair *p, const struct err *e)
 		f->error_ms = time_wall_ms();
 	memcpy(f->error, text, sizeof text);
 	pair_tell(p, word, false);
+	if (!p->failing)
+		hooks_post(p->cf.hooks, HOOKS_ERROR, p->cf.db_path,
+		    p->cf.root, f->error, f->txid);
+	p->failing = true;
 }
 
 bool

@@ -14,12 +14,15 @@
 #include "state.h"
 #include "util.h"
 
+struct hooks;
+
 struct pair_config {
 	const char *db_path;	/* absolute */
 	const char *root;	/* replica directory, absolute */
 	const char *meta;	/* meta directory; NULL: beside the database */
 	bool adopt;		/* continue another database's replica */
 	int levels;		/* how many above level 0, without snapshots */
+	struct hooks *hooks;	/* told of errors; or NULL */
 };
 
 struct pair {
@@ -35,6 +38,7 @@ struct pair {
 	struct disk_stat root, parent;	/* dev and ino of the replica root */
 	bool table_known, opened, root_deleted;
 	bool serving;		/* the first pass since it was opened is over */
+	bool failing;		/* an error was told, and no success since */
 	bool complete;		/* when last saved: all in the database file */
 
 	/* For other threads, state for other processes, too. */

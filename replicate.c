@@ -27,6 +27,7 @@
 #include "dirs.h"
 #include "exec.h"
 #include "fleet.h"
+#include "hooks.h"
 #include "replicate.h"
 #include "restore.h"
 
@@ -47,6 +48,7 @@ struct run {
 	struct fleet *fleet;
 	struct dirs *dirs;	/* NULL: none */
 	struct control *control;	/* NULL: none */
+	struct hooks *hooks;	/* NULL: none */
 	size_t running;		/* databases that have not ended */
 	int note[2];
 	struct rlimit files;	/* of descriptors: what the child gets */
@@ -404,6 +406,7 @@ run_jobs(struct run *r, struct err *e)
 	}
 	for (;;) {
 		r->running = fleet_collect(r->fleet, e);
+		hooks_run(r->hooks);
 		if (is_empty(r, e) && r->child == 0)
 			break;
 		if (is_empty(r, e))
@@ -421,9 +424,12 @@ run_fleet(struct run *r, struct err *e)
 {
 	int rc;
 
-	if ((r->levels = levels_start(e)) == NULL)
+	r->hooks = hooks_new(r->a->config, r->note[1]);
+	if ((r->levels = levels_start(r->hooks, e)) == NULL) {
+		hooks_free(r->hooks);
 		return -1;
-	r->fleet = fleet_new(r->watch, r->levels, r->note[1]);
+	}
+	r->fleet = fleet_new(r->watch, r->levels, r->hooks, r->note[1]);
 	if (r->a->config != NULL)
 		r->dirs = dirs_new(r->a->config);
 	rc = run_jobs(r, e);
@@ -432,6 +438,8 @@ run_fleet(struct run *r, struct err *e)
 	while (!levels_stop(r->levels, LEAVE_STEP_MS))
 		continue;	/* no replica is left to it */
 	fleet_free(r->fleet);
+	hooks_run(r->hooks);	/* what came last */
+	hooks_free(r->hooks);
 	return rc;
 }
 

@@ -242,6 +242,7 @@ pass(struct upkeep *u, struct err *e)
 	if (rc != 0)
 		return -1;
 	count_wal(u, &from);
+	measure(u, STATE_DISK_FULL, 0);
 	took = time_mono_ms() - start;
 	u->pass_at = NEVER;
 	if (!found) {
@@ -394,7 +395,6 @@ work(struct upkeep *u, bool names, struct err *e)
 			return -1;
 		trouble_over(&u->trouble, u->pair->cf.db_path,
 		    u->pair->pages.txid);
-		measure(u, STATE_DISK_FULL, 0);
 		u->pair->facts.pass_ms = now;	/* or later */
 		pair_tell(u->pair, STATE_OK, u->asked);
 		u->asked = false;
