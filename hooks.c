@@ -163,12 +163,13 @@ void
 hooks_run(struct hooks *h)
 {
 	struct target *t;
-	size_t i, first;
+	size_t i, k, first;
 
 	if (h == NULL)
 		return;
 	pthread_mutex_lock(&h->mutex);
-	for (t = h->target; t < h->target + h->n; t++) {
+	for (k = 0; k < h->n; k++) {
+		t = &h->target[k];
 		reap(t);
 		if (t->pid != 0)
 			continue;
