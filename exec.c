@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Children.  Whether it could be executed at all comes back
- * through a pipe that a successful exec closes.
+ * Children.  Whether one could be executed at all comes back through a pipe
+ * that a successful exec closes.
  */
 #include <sys/resource.h>
 

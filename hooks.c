@@ -33,6 +33,7 @@ struct target {
 struct hooks {
 	pthread_mutex_t mutex;
 	const char *command[HOOKS_EVENTS];
+	const struct rlimit *files;
 	int note_fd;
 	struct target *target;
 	size_t n, cap;
@@ -43,7 +44,7 @@ static const char *const names[HOOKS_EVENTS] = { "error", "recover",
 	"snapshot" };
 
 struct hooks *
-hooks_new(const struct config *c, int note_fd)
+hooks_new(const struct config *c, const struct rlimit *files, int note_fd)
 {
 	struct hooks *h;
 
@@ -55,6 +56,7 @@ hooks_new(const struct config *c, int note_fd)
 	h->command[HOOKS_ERROR] = c->on_error;
 	h->command[HOOKS_RECOVER] = c->on_recover;
 	h->command[HOOKS_SNAPSHOT] = c->on_snapshot;
+	h->files = files;
 	h->note_fd = note_fd;
 	return h;
 }
@@ -148,8 +150,8 @@ begin(struct hooks *h, struct target *t, enum hooks_event event)
 	size_t i;
 
 	t->running = event;
-	if (exec_shell(h->command[event], facts, n, &t->pid,
-	    &e) != 0) {
+	if (exec_shell(h->command[event], facts, n, h->files,
+	    &t->pid, &e) != 0) {
 		t->pid = 0;
 		log_line(LOG_WARN, "cannot run hook", "db", t->db, "event",
 		    names[event], "error", e.text, NULL);

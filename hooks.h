@@ -16,8 +16,11 @@ enum hooks_event { HOOKS_ERROR, HOOKS_RECOVER, HOOKS_SNAPSHOT, HOOKS_EVENTS };
 struct hooks;
 
 /* Of c, which must outlive it; NULL if it has none.  A byte is written to
- * note_fd when hooks_run() has something to do. */
-struct hooks *hooks_new(const struct config *c, int note_fd);
+ * note_fd when hooks_run() has something to do.  files: what is run may have
+ * as many descriptors. */
+struct rlimit;
+struct hooks *hooks_new(const struct config *c, const struct rlimit *files,
+	    int note_fd);
 /* What still runs goes on by itself. */
 void	hooks_free(struct hooks *h);
 /* For any thread, and never waits; h may be NULL.  Of the same event of the

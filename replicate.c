@@ -424,7 +424,7 @@ run_fleet(struct run *r, struct err *e)
 {
 	int rc;
 
-	r->hooks = hooks_new(r->a->config, r->note[1]);
+	r->hooks = hooks_new(r->a->config, &r->files, r->note[1]);
 	if ((r->levels = levels_start(r->hooks, e)) == NULL) {
 		hooks_free(r->hooks);
 		return -1;
