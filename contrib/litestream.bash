@@ -24,6 +24,12 @@ _litestream_flags() {
 		echo -wait -timeout -json -socket -config -no-expand-env ;;
 	litestream:check)
 		echo -config -no-expand-env ;;
+	litestream:info | litestream:list | litestream:start | litestream:stop)
+		echo -json -socket -timeout ;;
+	litestream:register)
+		echo -replica -json -socket -timeout ;;
+	litestream:unregister)
+		echo -dry-run -json -socket -timeout ;;
 	litestream:databases)
 		echo -json -config -no-expand-env ;;
 	litestream:version)
@@ -51,7 +57,8 @@ _litestream() {
 	if [ "$COMP_CWORD" -eq 1 ]; then
 		case $program in
 		litestream) words='replicate restore ltx verify prune status
-			sync check databases version help' ;;
+			sync check info list start stop register
+			unregister databases version help' ;;
 		*) words='populate load shrink validate version' ;;
 		esac
 	else

@@ -9,6 +9,12 @@ complete -c litestream -n __fish_use_subcommand -f -a prune -d 'delete history t
 complete -c litestream -n __fish_use_subcommand -f -a status -d 'say how databases and replicas stand'
 complete -c litestream -n __fish_use_subcommand -f -a sync -d 'wait until every commit is in the replica'
 complete -c litestream -n __fish_use_subcommand -f -a check -d 'print the configuration, and try it'
+complete -c litestream -n __fish_use_subcommand -f -a info -d 'tell about a replicator with a control socket'
+complete -c litestream -n __fish_use_subcommand -f -a list -d 'list its databases'
+complete -c litestream -n __fish_use_subcommand -f -a start -d 'replicate one of them again'
+complete -c litestream -n __fish_use_subcommand -f -a stop -d 'publish, and stop to replicate one'
+complete -c litestream -n __fish_use_subcommand -f -a register -d 'have one more replicated'
+complete -c litestream -n __fish_use_subcommand -f -a unregister -d 'have one forgotten'
 complete -c litestream -n __fish_use_subcommand -f -a databases -d 'list the databases of the configuration'
 complete -c litestream -n __fish_use_subcommand -f -a version -d 'print the version'
 complete -c litestream -n __fish_use_subcommand -f -a help -d 'print the commands'
@@ -62,6 +68,32 @@ complete -c litestream -n '__fish_seen_subcommand_from status' -o json -d 'print
 complete -c litestream -n '__fish_seen_subcommand_from status' -o running -d 'status 1 also where no replicator runs'
 complete -c litestream -n '__fish_seen_subcommand_from status' -o config -r -d 'configuration file'
 complete -c litestream -n '__fish_seen_subcommand_from status' -o no-expand-env -d 'leave $NAME in it alone'
+
+complete -c litestream -n '__fish_seen_subcommand_from info' -o json -d 'print JSON'
+complete -c litestream -n '__fish_seen_subcommand_from info' -o socket -r -d 'control socket'
+complete -c litestream -n '__fish_seen_subcommand_from info' -o timeout -x -d 'how many seconds to wait'
+
+complete -c litestream -n '__fish_seen_subcommand_from list' -o json -d 'print JSON'
+complete -c litestream -n '__fish_seen_subcommand_from list' -o socket -r -d 'control socket'
+complete -c litestream -n '__fish_seen_subcommand_from list' -o timeout -x -d 'how many seconds to wait'
+
+complete -c litestream -n '__fish_seen_subcommand_from start' -o json -d 'print JSON'
+complete -c litestream -n '__fish_seen_subcommand_from start' -o socket -r -d 'control socket'
+complete -c litestream -n '__fish_seen_subcommand_from start' -o timeout -x -d 'how many seconds to wait'
+
+complete -c litestream -n '__fish_seen_subcommand_from stop' -o json -d 'print JSON'
+complete -c litestream -n '__fish_seen_subcommand_from stop' -o socket -r -d 'control socket'
+complete -c litestream -n '__fish_seen_subcommand_from stop' -o timeout -x -d 'how many seconds to wait'
+
+complete -c litestream -n '__fish_seen_subcommand_from register' -o replica -x -d 'into this directory'
+complete -c litestream -n '__fish_seen_subcommand_from register' -o json -d 'print JSON'
+complete -c litestream -n '__fish_seen_subcommand_from register' -o socket -r -d 'control socket'
+complete -c litestream -n '__fish_seen_subcommand_from register' -o timeout -x -d 'how many seconds to wait'
+
+complete -c litestream -n '__fish_seen_subcommand_from unregister' -o dry-run -d 'only say so'
+complete -c litestream -n '__fish_seen_subcommand_from unregister' -o json -d 'print JSON'
+complete -c litestream -n '__fish_seen_subcommand_from unregister' -o socket -r -d 'control socket'
+complete -c litestream -n '__fish_seen_subcommand_from unregister' -o timeout -x -d 'how many seconds to wait'
 
 complete -c litestream -n '__fish_seen_subcommand_from sync' -o wait -d 'accepted: it always waits'
 complete -c litestream -n '__fish_seen_subcommand_from sync' -o timeout -x -d 'how long'
