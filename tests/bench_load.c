@@ -266,19 +266,21 @@ static void
 work(const char *mode, double arg, double seconds)
 {
 	double start = now(), at = start, end = start + seconds * 1e3;
-	int full = strcmp(mode, "full") == 0;
+	int full = strcmp(mode, "full") == 0, gap = strcmp(mode, "gap") == 0;
 
 	if (strcmp(mode, "burst") == 0) {
 		for (; arg > 0; arg--)
 			commit_one(1);
 		return;
 	}
+	if (gap)
+		wait_until(at + arg);	/* the first comes after a pause, too */
 	while (now() < end) {
 		commit_one(0);
 		if (full)
 			continue;
-		at = strcmp(mode, "rate") == 0 ? at + 1e3 / arg : now() + arg *
-		    (0.5 + (double)(next_random() % 1000) / 1e3);
+		at = gap ? now() + arg * (0.5 +
+		    (double)(next_random() % 1000) / 1e3) : at + 1e3 / arg;
 		wait_until(at);
 	}
 }
