@@ -171,6 +171,14 @@ disk_pwrite(int fd, const void *p, size_t n, int64_t off, const char *path,
 	return 0;
 }
 
+void
+disk_start_writing(int fd, int64_t off, int64_t n)
+{
+	/* What is not needed any more is written first; here it stays in the
+	 * cache, as it cannot be dropped before. */
+	(void)posix_fadvise(fd, (off_t)off, (off_t)n, POSIX_FADV_DONTNEED);
+}
+
 ssize_t
 disk_pread(int fd, void *p, size_t n, uint64_t off, const char *path,
     struct err *e)

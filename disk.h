@@ -48,6 +48,8 @@ int	disk_write(int fd, const void *p, size_t n, const char *path,
 	    struct err *e);
 int	disk_pwrite(int fd, const void *p, size_t n, int64_t off,
 	    const char *path, struct err *e);
+/* Asks the system to begin with the disk: no promise, and nothing to fail. */
+void	disk_start_writing(int fd, int64_t off, int64_t n);
 /* As many of n bytes at off as the file has; their number or -1. */
 ssize_t	disk_pread(int fd, void *p, size_t n, uint64_t off, const char *path,
 	    struct err *e);

@@ -2,7 +2,9 @@
 /*
  * A database file in the making.
  *
- * All is written to OUT.tmp, in pieces of up to WRITE_SIZE.  Without -force an
+ * All goes to OUT.tmp, in pieces of up to WRITE_SIZE.  A thread writes one
+ * while the next is being filled, and asks the system to begin with the disk at
+ * once, so that little is left to wait for at the end.  Without -force an
  * existing database is refused, and so is a -wal or -journal without its
  * database, both before the work and at its end.
  *
@@ -32,7 +34,8 @@
 
 #define SQLITE_LOCKS 0x40000000	/* PENDING, RESERVED, SHARED */
 #define SQLITE_LOCKS_SIZE 512
-#define WRITE_SIZE (1024 * 1024)
+#define WRITE_SIZE (512 * 1024)
+#define STACK_SIZE (256 * 1024)
 
 static const char *const sidecars[] = { "-wal", "-journal", "-shm" };
 #define SIDECARS (sizeof(sidecars) / sizeof(sidecars[0]))
@@ -132,6 +135,54 @@ remove_asides(const char *out)
 	}
 }
 
+static int
+write_piece(struct output *o)
+{
+	const struct output_piece *p = &o->out;
+
+	if (disk_pwrite(o->fd, p->buf, p->n, p->off, o->tmp, &o->e) != 0)
+		return -1;
+	disk_start_writing(o->fd, p->off, (int64_t)p->n);
+	return 0;
+}
+
+/* The thread: writes pieces until there is no more, or one fails. */
+static void *
+write_pieces(void *arg)
+{
+	struct output *o = arg;
+	int rc;
+
+	pthread_mutex_lock(&o->mutex);
+	for (;;) {
+		while (o->out.n == 0 && !o->ending)
+			pthread_cond_wait(&o->cond, &o->mutex);
+		if (o->out.n == 0)
+			break;
+		pthread_mutex_unlock(&o->mutex);
+		rc = write_piece(o);
+		pthread_mutex_lock(&o->mutex);
+		o->rc |= rc;
+		o->out.n = 0;
+		pthread_cond_signal(&o->cond);
+	}
+	pthread_mutex_unlock(&o->mutex);
+	return NULL;
+}
+
+static void
+start_thread(struct output *o)
+{
+	pthread_attr_t a;
+
+	pthread_mutex_init(&o->mutex, NULL);
+	pthread_cond_init(&o->cond, NULL);
+	pthread_attr_init(&a);
+	pthread_attr_setstacksize(&a, STACK_SIZE);
+	o->threaded = pthread_create(&o->thread, &a, write_pieces, o) == 0;
+	pthread_attr_destroy(&a);
+}
+
 void
 output_init(struct output *o, const char *path, bool force, int fd)
 {
@@ -141,16 +192,56 @@ output_init(struct output *o, const char *path, bool force, int fd)
 	o->fd = path != NULL ? -1 : fd;
 	o->tmp = path != NULL ? xasprintf("%s.tmp", path) :
 	    xstrdup("temporary file");
-	o->buf = xmalloc(WRITE_SIZE);
+	o->fill.buf = xmalloc(WRITE_SIZE);
+	o->out.buf = xmalloc(WRITE_SIZE);
+	start_thread(o);
+}
+
+/* Waits for the piece that is being written; 0, or what it met. */
+static int
+settle(struct output *o, struct err *e)
+{
+	int rc;
+
+	pthread_mutex_lock(&o->mutex);
+	while (o->out.n != 0)
+		pthread_cond_wait(&o->cond, &o->mutex);
+	if ((rc = o->rc) != 0)
+		*e = o->e;
+	pthread_mutex_unlock(&o->mutex);
+	return rc;
+}
+
+/* The piece that was filled is to be written. */
+static int
+hand_over(struct output *o, struct err *e)
+{
+	struct output_piece full = o->fill;
+
+	if (settle(o, e) != 0)
+		return -1;
+	pthread_mutex_lock(&o->mutex);
+	o->fill = o->out;
+	o->out = full;
+	if (!o->threaded) {
+		o->rc = write_piece(o);
+		o->out.n = 0;
+	}
+	pthread_cond_signal(&o->cond);
+	pthread_mutex_unlock(&o->mutex);
+	return 0;
 }
 
 int
 output_begin(struct output *o, const struct disk_owner *own, struct err *e)
 {
+	struct err ignored;
 	char *dir;
 	int rc;
 
-	o->n = 0;
+	(void)settle(o, &ignored);	/* of what is dropped */
+	o->fill.n = 0;
+	o->rc = 0;
 	if (o->fd < 0) {
 		dir = path_dir(o->path);
 		rc = disk_mkdirs(dir, own, e);
@@ -163,33 +254,27 @@ output_begin(struct output *o, const struct disk_owner *own, struct err *e)
 	return disk_truncate(o->fd, 0, o->tmp, e);
 }
 
-static int
-flush(struct output *o, struct err *e)
-{
-	size_t n = o->n;
-
-	o->n = 0;
-	return n == 0 ? 0 : disk_pwrite(o->fd, o->buf, n, o->off, o->tmp, e);
-}
-
 int
 output_write(struct output *o, const void *p, size_t n, int64_t off,
     struct err *e)
 {
-	if ((off != o->off + (int64_t)o->n || o->n + n > WRITE_SIZE) &&
-	    flush(o, e) != 0)
+	struct output_piece *f = &o->fill;
+
+	if ((off != f->off + (int64_t)f->n || f->n + n > WRITE_SIZE) &&
+	    f->n != 0 && hand_over(o, e) != 0)
 		return -1;
-	if (o->n == 0)
-		o->off = off;
-	memcpy(o->buf + o->n, p, n);
-	o->n += n;
+	if (f->n == 0)
+		f->off = off;
+	memcpy(f->buf + f->n, p, n);
+	f->n += n;
 	return 0;
 }
 
 int
 output_finish(struct output *o, int64_t size, struct err *e)
 {
-	if (flush(o, e) != 0 || disk_truncate(o->fd, size, o->tmp, e) != 0)
+	if ((o->fill.n != 0 && hand_over(o, e) != 0) || settle(o, e) != 0 ||
+	    disk_truncate(o->fd, size, o->tmp, e) != 0)
 		return -1;
 	return o->path == NULL ? 0 : disk_sync(o->fd, o->tmp, e);
 }
@@ -315,11 +400,25 @@ output_publish(struct output *o, struct err *e)
 	return rc;
 }
 
+static void
+stop_thread(struct output *o)
+{
+	pthread_mutex_lock(&o->mutex);
+	o->ending = true;
+	pthread_cond_signal(&o->cond);
+	pthread_mutex_unlock(&o->mutex);
+	if (o->threaded)
+		pthread_join(o->thread, NULL);
+	pthread_cond_destroy(&o->cond);
+	pthread_mutex_destroy(&o->mutex);
+}
+
 void
 output_end(struct output *o)
 {
 	struct err ignored;
 
+	stop_thread(o);
 	if (o->path != NULL && o->fd >= 0) {
 		if (o->tmp != NULL && check_tmp(o, &ignored) == 0) {
 			disk_unlink(o->tmp, &ignored);
@@ -328,7 +427,8 @@ output_end(struct output *o)
 		disk_close(&o->fd, o->path, &ignored);
 	}
 	free(o->tmp);
-	free(o->buf);
+	free(o->fill.buf);
+	free(o->out.buf);
 	o->tmp = NULL;
-	o->buf = NULL;
+	o->fill.buf = o->out.buf = NULL;
 }

@@ -6,6 +6,7 @@
 #ifndef OUTPUT_H
 #define OUTPUT_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -18,10 +19,18 @@ struct output {
 	bool force;		/* replace what is there */
 	char *tmp;		/* PATH.tmp; NULL once published */
 	int fd;
-	/* Contiguous bytes on their way to the file. */
-	uint8_t *buf;
-	size_t n;
-	int64_t off;
+	struct output_piece {	/* contiguous bytes on their way to the file */
+		uint8_t *buf;
+		size_t n;
+		int64_t off;
+	} fill, out;		/* being filled; being written */
+	/* The thread that writes, and what it has met. */
+	pthread_t thread;
+	pthread_mutex_t mutex;
+	pthread_cond_t cond;
+	bool threaded, ending;
+	int rc;
+	struct err e;
 };
 
 /* Whether a database may be written to path, in upstream's words: ERR_USAGE. */

@@ -84,11 +84,6 @@ resolve(const struct restore_args *a, const struct store_list *l,
 	return 0;
 }
 
-/*
- * The chain to target.  For a time, one of files that are no younger is better
- * than a shorter one: snapshots of Litestream up to 0.5.12 can hold commits
- * later than their TXID.
- */
 /* A file of another history in the chain: the younger of two neighbours. */
 static bool
 drop_stranger(struct store_list *l, const struct plan *p)
@@ -108,6 +103,11 @@ drop_stranger(struct store_list *l, const struct plan *p)
 	return false;
 }
 
+/*
+ * The chain to target.  For a time, one of files that are no younger is better
+ * than a shorter one: snapshots of Litestream up to 0.5.12 can hold commits
+ * later than their TXID.
+ */
 static int
 plan_once(const struct restore_args *a, const struct store_list *l,
     uint64_t target, struct plan *p, struct err *e)
