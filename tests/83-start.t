@@ -55,12 +55,12 @@ begin() {	# a table of one word in many pages, replicated
 	app 'INSERT INTO t(b) VALUES(1)'
 	once_at "${1:-60}" || echo '# no first backup'
 }
-overwrite() {	# a page that is not in the WAL, in place
+overwrite() {	# a page that is not in the WAL, which has the last of them
 	python3 - "$db" <<-'END'
 	import sys
 	with open(sys.argv[1], 'r+b') as f:
 	    data = f.read()
-	    f.seek(data.rindex(b'0' * 400))
+	    f.seek(data.index(b'0' * 400))
 	    f.write(b'1' * 400)
 	END
 }
