@@ -5,8 +5,6 @@
  * HTTP/1.0 is spoken, so that an answer ends where the connection does, and is
  * never in chunks.
  */
-#include <sys/socket.h>
-
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -41,7 +39,7 @@ receive(int fd, const char *socket, int64_t until, struct err *e)
 			    "than %zu bytes", n);
 			break;
 		}
-		k = recv(fd, buf + n, cap - n, 0);
+		k = read(fd, buf + n, cap - n);
 		if (k > 0) {
 			n += (size_t)k;
 		} else if (k == 0) {

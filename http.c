@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "http.h"
 #include "sock.h"
@@ -217,7 +218,7 @@ http_receive(int fd, char *buf, struct http_request *r)
 	int rc;
 
 	while ((rc = http_parse(buf, n, r)) == 0) {
-		k = recv(fd, buf + n, HTTP_MAX - n, 0);
+		k = read(fd, buf + n, HTTP_MAX - n);
 		if (k > 0)
 			n += (size_t)k;
 		else if (k == 0 || (errno != EAGAIN && errno != EINTR) ||

@@ -136,7 +136,11 @@ opt() {
 	n=0
 	while read -r line; do
 		n=$((n + 1))
-		echo "$line" | tr ' ' '\n' >"opt/line$n"
+		# the arguments, and behind \001 an answer
+		printf '%s\n' "${line%%\\001*}" | tr ' ' '\n' >"opt/line$n"
+		case $line in
+		*\\001*) printf '%b' "\\001${line#*\\001}" >>"opt/line$n" ;;
+		esac
 	done <<-'E'
 	replicate /a.db file:///r
 	replicate -once -force-snapshot -config /c.yml
@@ -157,6 +161,14 @@ opt() {
 	check -config=/c.yml
 	check /a.db file:///r
 	sync -timeout=-9223372036854775808 /b.db
+	sync -socket x -json /b.db \001HTTP/1.1 200\r\n\r\n{"txid":7,"path":"/b"}
+	info \001HTTP/1.0 200 OK\r\n\r\n{"pid":1,"uptime_seconds":61}
+	list \001HTTP/1.1 200\r\n\r\n{"databases":[{"path":"a\\n","status":"x"}]}
+	stop -timeout -1 /b.db \001HTTP/1.1 500\r\n\r\n{"error":"\\u00e9"}
+	start -json /b.db \001HTTP/1.1 404\r\n\r\nno
+	register -replica file:///r /b.db \001HTTP/1.1 200 OK\r\n\r\n{}
+	unregister -dry-run /b.db
+	unregister -json /b\377.db \001HTTP/1.1 200 OK\r\n\r\n{"txid":"x"}
 	t -b -i=3 --f 1.5 -duration=1h3m -t 0000000000000012 -string x y z
 	t -b=F -i=0x10 -f=-0x1p3 -- -x
 	E

@@ -3,7 +3,8 @@
  * Command lines: arguments end with a NUL or newline each, the first one tells
  * the command.  The commands are the real ones up to the point where they
  * begin their work; an unknown one is a table with flags of all kinds, whose
- * values are written as flags and read again.
+ * values are written as flags and read again.  A control socket answers with
+ * what stands behind a byte 1 in the input.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 #include "../../cmd.h"
 #include "../../cmd_check.h"
 #include "../../cmd_config.h"
+#include "../../cmd_control.h"
 #include "../../cmd_prune.h"
 #include "../../cmd_replicate.h"
 #include "../../cmd_restore.h"
@@ -20,10 +22,13 @@
 #include "../../cmd_sync.h"
 #include "../../cmd_verify.h"
 #include "../../follow.h"
+#include "../../http.h"
 #include "../../keys.h"
+#include "../../node.h"
 #include "../../opt.h"
 #include "../../probe.h"
 #include "../../replicate.h"
+#include "../../sock.h"
 #include "../../status.h"
 #include "../../verify.h"
 #include "fuzz.h"
@@ -39,6 +44,9 @@ static const struct {
 	{ "ltx", cmd_ltx }, { "verify", cmd_verify }, { "prune", cmd_prune },
 	{ "databases", cmd_databases }, { "check", cmd_check },
 	{ "status", cmd_status }, { "sync", cmd_sync },
+	{ "info", cmd_info }, { "list", cmd_list }, { "start", cmd_start },
+	{ "stop", cmd_stop }, { "register", cmd_register },
+	{ "unregister", cmd_unregister },
 };
 
 static int
@@ -165,6 +173,49 @@ probe_free(struct probe *p)
 	(void)p;
 }
 
+int
+sock_connect(const char *path, struct err *e)
+{
+	int fd;
+
+	(void)path;
+	fd = mem_open("/answer", O_RDONLY);
+	return fd >= 0 ? fd : not_here(e);
+}
+
+/* One request, as the other end understands it. */
+int
+sock_send(int fd, const char *p, size_t n, int64_t until_ms)
+{
+	const struct node *root;
+	struct http_request r;
+	struct node_file *f;
+	struct err e;
+	char *buf = xmalloc(n + 1);
+
+	(void)fd;
+	(void)until_ms;
+	memcpy(buf, p, n);
+	MUST(http_parse(buf, n, &r) == 200);
+	if (strcmp(r.method, "POST") == 0) {
+		MUST(node_parse("body", r.body, r.body_size, &f, &root,
+		    &e) == 0 && root->kind == NODE_MAP);
+		MUST(node_get(root, "path")->text[0] == '/');
+		node_free(f);
+	}
+	free(buf);
+	return 0;
+}
+
+bool
+sock_await(int fd, short what, int64_t until_ms)
+{
+	(void)fd;
+	(void)what;
+	(void)until_ms;
+	return false;
+}
+
 struct values {
 	bool b;
 	const char *s;
@@ -227,6 +278,7 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	    "dbs: [{path: /a.db, replica: {path: /r}}, {dir: /d, "
 	    "pattern: '*', replica: {url: 'file:///q'}}]\n";
 	char *s, *end, *argv[ARGS_MAX + 1];
+	const uint8_t *answer;
 	int argc = 0, status;
 	size_t i;
 
@@ -241,6 +293,11 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	mem_reset();
 	mem_put("/c.yml", config, sizeof config - 1);
 	mem_put("/d/x.db", "SQLite format 3", 16);
+	answer = memchr(p, '\001', n);
+	if (answer != NULL) {
+		mem_put("/answer", answer + 1, (size_t)(p + n - answer) - 1);
+		n = (size_t)(answer - p);
+	}
 	s = malloc(n + 1);
 	memcpy(s, p, n);
 	s[n] = '\0';
