@@ -13,11 +13,13 @@
  *	    probe.h setup.h store.h
  *	cmd_config.c: cmd.h cmd_config.h config.h opt.h scan.h
  *	cmd_control.c: client.h cmd.h cmd_control.h keys.h operand.h opt.h
+ *	cmd_ltx.c: cmd.h cmd_ltx.h listing.h operand.h opt.h points.h
+ *	    store.h
  *	cmd_prune.c: cmd.h cmd_prune.h opt.h pass.h plan.h store.h util.h
  *	cmd_replicate.c: cmd.h cmd_replicate.h config.h db.h operand.h
  *	    opt.h replicate.h setup.h store.h
- *	cmd_restore.c: cmd.h cmd_restore.h follow.h operand.h opt.h
- *	    points.h restore.h store.h util.h v3.h
+ *	cmd_restore.c: cmd.h cmd_restore.h config.h follow.h listing.h
+ *	    operand.h opt.h restore.h scan.h store.h util.h v3.h
  *	cmd_status.c: cmd.h cmd_status.h opt.h status.h target.h
  *	cmd_sync.c: client.h cmd.h cmd_sync.h operand.h opt.h state.h
  *	    target.h
@@ -44,10 +46,11 @@
  *	job.c: checkpoint.h job.h upkeep.h
  *	keys.c: keys.h
  *	levels.c: hooks.h levels.h
+ *	listing.c: listing.h
  *	litestream-test.c: test_cmds.h
  *	litestream.c: cmd.h cmd_check.h cmd_config.h cmd_control.h
- *	    cmd_prune.h cmd_replicate.h cmd_restore.h cmd_status.h cmd_sync.h
- *	    cmd_verify.h db.h opt.h
+ *	    cmd_ltx.h cmd_prune.h cmd_replicate.h cmd_restore.h cmd_status.h
+ *	    cmd_sync.h cmd_verify.h db.h opt.h
  *	log.c: log.h text.h
  *	ltx.c: be.h ltx.h ltx_format.h
  *	ltx_read.c: be.h crc64.h disk.h ltx.h ltx_format.h
@@ -102,6 +105,7 @@
 #include "cmd_check.h"
 #include "cmd_config.h"
 #include "cmd_control.h"
+#include "cmd_ltx.h"
 #include "cmd_prune.h"
 #include "cmd_replicate.h"
 #include "cmd_restore.h"

@@ -33,6 +33,7 @@ struct file {
 
 struct scan {
 	const struct config_db *d;
+	bool replicas;		/* look for these */
 	struct file *file;
 	size_t n, cap;
 	char **dir;		/* directories to be read */
@@ -91,6 +92,44 @@ push_dir(struct scan *s, char *path)
 	s->dir[s->n_dirs++] = path;
 }
 
+/* Whether a directory is a replica: ours, or one of Litestream 0.3. */
+static bool
+is_replica(const char *path)
+{
+	static const char *const in[] = { "ltx", "generations" };
+	struct stat st;
+	bool is = false;
+	char *name;
+	size_t i;
+
+	for (i = 0; i < sizeof in / sizeof in[0] && !is; i++) {
+		name = xasprintf("%s/%s", path, in[i]);
+		is = stat(name, &st) == 0 && S_ISDIR(st.st_mode);
+		free(name);
+	}
+	return is;
+}
+
+/* Takes path, of name, a directory within d->root. */
+static void
+look_for_replica(struct scan *s, char *path, const char *name)
+{
+	struct stat st;
+	const char *within = path + strlen(s->d->root);
+
+	if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
+		if (!is_replica(path) && s->d->recursive) {
+			push_dir(s, path);
+			return;
+		}
+		if (is_replica(path) && !is_sidecar(name) &&
+		    fnmatch(s->d->pattern, name, 0) == 0)
+			push_file(s, xasprintf("%s%s", s->d->dir, within),
+			    &st, false, false);
+	}
+	free(path);
+}
+
 /* Takes path, which may have gone meanwhile. */
 static void
 look_at(struct scan *s, char *path, const char *name)
@@ -98,6 +137,10 @@ look_at(struct scan *s, char *path, const char *name)
 	struct stat st;
 	bool link;
 
+	if (s->replicas) {
+		look_for_replica(s, path, name);
+		return;
+	}
 	if (lstat(path, &st) != 0)
 		goto out;
 	if (S_ISDIR(st.st_mode)) {
@@ -196,7 +239,7 @@ walk(struct scan *s, struct err *e)
 	size_t i;
 	int rc = 0;
 
-	push_dir(s, xstrdup(s->d->dir));
+	push_dir(s, xstrdup(s->replicas ? s->d->root : s->d->dir));
 	for (i = 0; i < s->n_dirs && rc == 0; i++)
 		rc = read_dir(s, s->dir[i], i == 0, e);
 	return rc;
@@ -255,6 +298,31 @@ scan_dirs(const struct config_db *d, char ***paths, size_t *n, struct err *e)
 		return 0;
 	scan_free(s.dir, s.n_dirs);
 	return -1;
+}
+
+int
+scan_replicas(const struct config_db *d, char ***paths, size_t *n,
+    struct err *e)
+{
+	struct scan s = { .d = d, .replicas = true };
+	size_t i;
+	int rc;
+
+	rc = walk(&s, e);
+	*n = 0;
+	*paths = xcalloc(s.n, sizeof **paths);
+	for (i = 0; i < s.n; i++)
+		(*paths)[(*n)++] = xstrdup(s.file[i].path);
+	if (*n > 0)
+		qsort(*paths, *n, sizeof **paths, compare_paths);
+	else if (rc == 0)
+		rc = err_set(e, ERR_ABSENT, "%s: no replicas of databases in "
+		    "%s there", d->root, d->dir);
+	free_files(&s);
+	scan_free(s.dir, s.n_dirs);
+	if (rc != 0)
+		scan_free(*paths, *n);
+	return rc;
 }
 
 void

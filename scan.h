@@ -21,6 +21,12 @@ int	scan_dir(const struct config_db *d, const char *const *known,
 /* The directories in which scan_dir() looks, d->dir first; the same way. */
 int	scan_dirs(const struct config_db *d, char ***paths, size_t *n,
 	    struct err *e);
+/*
+ * The databases beneath d->dir, there or not, that have a replica beneath
+ * d->root; the same way.  ERR_ABSENT if there is none.
+ */
+int	scan_replicas(const struct config_db *d, char ***paths, size_t *n,
+	    struct err *e);
 void	scan_free(char **paths, size_t n);
 
 #endif

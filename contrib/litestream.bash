@@ -9,7 +9,7 @@ _litestream_flags() {
 		    -restore-if-db-not-exists -adopt -log-level -config \
 		    -no-expand-env ;;
 	litestream:restore)
-		echo -o -txid -timestamp -force -if-db-not-exists \
+		echo -o -all -txid -timestamp -force -if-db-not-exists \
 		    -if-replica-exists -integrity-check -dry-run -json \
 		    -parallelism -f -follow-interval -config -no-expand-env ;;
 	litestream:ltx)

@@ -36,6 +36,7 @@ complete -c litestream -n '__fish_seen_subcommand_from replicate' -o config -r -
 complete -c litestream -n '__fish_seen_subcommand_from replicate' -o no-expand-env -d 'leave $NAME in it alone'
 
 complete -c litestream -n '__fish_seen_subcommand_from restore' -o o -r -d 'write the database there'
+complete -c litestream -n '__fish_seen_subcommand_from restore' -o all -d 'all databases of the configuration'
 complete -c litestream -n '__fish_seen_subcommand_from restore' -o txid -x -d 'the state of this transaction'
 complete -c litestream -n '__fish_seen_subcommand_from restore' -o timestamp -x -d 'the state at this time'
 complete -c litestream -n '__fish_seen_subcommand_from restore' -o force -d 'replace an existing database'
