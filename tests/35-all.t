@@ -72,6 +72,14 @@ for flag in -dry-run -force; do
 	mv "$T/out" "$T/json"
 	ok 'is a list of four' json 'len(l) == 4'
 done
+# A directory without those beneath it, and one of its databases by its name.
+sed -e '/recursive/d' -e "s|path: $A/alone.db|path: $A/db/a.db|" "$T/yml" \
+    >"$T/flat.yml"
+ok 'not recursive' "$LS" restore -all -json -dry-run -config "$T/flat.yml"
+mv "$T/out" "$T/json"
+ok 'each of them once' json \
+    '[r["source"][-8:] for r in l] == ["/db/a.db", "/db/b.db"]'
+
 # One that is damaged, one of which nothing is left, and one that exists.
 find "$T/replica/db/a.db" -name '*.ltx' | while read -r f; do
 	printf x | dd of="$f" bs=1 seek=150 conv=notrunc 2>/dev/null
