@@ -85,6 +85,17 @@ disk_stat_equal(const struct disk_stat *a, const struct disk_stat *b)
 	    a->mtime_ns == b->mtime_ns && a->ctime_ns == b->ctime_ns;
 }
 
+int
+disk_exists(const char *path, struct err *e)
+{
+	struct stat st;
+
+	if (lstat(path, &st) == 0)
+		return 1;
+	return errno == ENOENT || errno == ENOTDIR ? 0 :
+	    err_sys(e, path, "stat");
+}
+
 /*
  * Gives fd the owner, then the mode: never wider than asked, whatever the
  * umask, and whatever group the directory passes on.  Where the group cannot
@@ -317,7 +328,9 @@ disk_mkdirs(const char *path, const struct disk_owner *o, struct err *e)
 	}
 	if (rc == 0)
 		rc = make_dir(s, o, e);
-	if (rc == 0 && (stat(s, &st) != 0 || !S_ISDIR(st.st_mode))) {
+	if (rc == 0 && stat(s, &st) != 0)
+		rc = err_sys(e, path, "stat");
+	else if (rc == 0 && !S_ISDIR(st.st_mode)) {
 		errno = ENOTDIR;
 		rc = err_sys(e, path, "mkdir");
 	}
@@ -387,6 +400,17 @@ bool
 disk_not_a_file(int code)
 {
 	return code == ELOOP || code == ENXIO;
+}
+
+int
+disk_check_file(int fd, const char *path, struct err *e)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) != 0)
+		return err_sys(e, path, "stat");
+	return S_ISREG(st.st_mode) ? 0 : err_set(e, ERR_DAMAGED,
+	    "%s: not a regular file", path);
 }
 
 int
@@ -478,10 +502,14 @@ open_lock(const char *path, const struct disk_owner *o, struct err *e)
 		fd = open(path, flags);
 	if (fd < 0)
 		return err_sys(e, path, "open");
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink <= 1)
+	if (fstat(fd, &st) != 0)
+		err_sys(e, path, "stat");
+	else if (S_ISREG(st.st_mode) && st.st_nlink <= 1)
 		return fd;
+	else
+		err_set(e, ERR_SYSTEM, "%s: not a plain file", path);
 	close(fd);
-	return err_set(e, ERR_SYSTEM, "%s: not a plain file", path);
+	return -1;
 }
 
 int
@@ -532,8 +560,10 @@ disk_lock_held(const char *path, long *pid, struct err *e)
 	if (fd < 0)
 		return errno == ENOENT || errno == ENOTDIR ? 0 :
 		    err_sys(e, path, "open");
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
-	    flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+	if (fstat(fd, &st) != 0)
+		rc = err_sys(e, path, "stat");
+	else if (S_ISREG(st.st_mode) && flock(fd, LOCK_SH | LOCK_NB) != 0 &&
+	    errno == EWOULDBLOCK) {
 		rc = 1;
 		read_pid(fd, text);
 		*pid = strtol(text, NULL, 10);

@@ -36,6 +36,9 @@ struct disk_stat {
 int	disk_stat(const char *path, struct disk_stat *s, struct err *e);
 bool	disk_stat_equal(const struct disk_stat *a,
 	    const struct disk_stat *b);
+/* Whether there is something of that name, a link too: 1; 0; -1 if that cannot
+ * be told. */
+int	disk_exists(const char *path, struct err *e);
 
 /* A new empty file, a stale one of that name removed first; its descriptor
  * (read and write, close-on-exec) or -1. */
@@ -88,6 +91,8 @@ int	disk_replace(const char *path, bool link, const void *p, size_t n,
 /* Whether an open with O_NOFOLLOW failed as the name is a symbolic link or a
  * socket. */
 bool	disk_not_a_file(int code);
+/* Whether fd is a plain file: ERR_DAMAGED if it is not. */
+int	disk_check_file(int fd, const char *path, struct err *e);
 /* The whole file if it has at most max bytes, malloc'd with a NUL behind.
  * Anything but a plain file is ERR_DAMAGED: no link is followed, no FIFO
  * waited for. */

@@ -214,21 +214,20 @@ static int
 check_absent(const char *out, struct err *e)
 {
 	static const char *const suffix[] = { "-wal", "-journal", "" };
-	struct stat st;
 	size_t i;
 	char *path;
-	bool there = false;
+	int there = 0;
 
-	for (i = 0; i < sizeof suffix / sizeof *suffix && !there; i++) {
+	for (i = 0; i < sizeof suffix / sizeof *suffix && there == 0; i++) {
 		path = xasprintf("%s%s", out, suffix[i]);
-		there = lstat(path, &st) == 0;
-		if (there)
+		there = disk_exists(path, e);
+		if (there == 1)
 			err_set(e, ERR_USAGE, "cannot restore, %s already "
 			    "exists: %s", *suffix[i] != '\0' ? "SQLite sidecar "
 			    "path" : "output path", path);
 		free(path);
 	}
-	return there ? -1 : 0;
+	return there != 0 ? -1 : 0;
 }
 
 static int
@@ -637,10 +636,12 @@ static int
 fail(struct follow *f, const struct err *e)
 {
 	int64_t now = time_mono_ms();
+	struct err ignored;
 
 	if (f->failures++ == 0)
 		f->failed_ms = now;
-	if (e->kind == ERR_LOCKED || standby_lost(f->ap.db))
+	if (e->kind == ERR_LOCKED || standby_lost(f->ap.db,
+	    &ignored) == 1)
 		return -1;
 	if (f->hopeless && (!f->started ||
 	    now - f->failed_ms >= PATIENCE_MS))

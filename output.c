@@ -50,15 +50,14 @@ sidecar(const char *out, size_t i)
 static int
 check_sidecars(const char *out, size_t n, struct err *e)
 {
-	struct stat st;
 	char *path;
 	size_t i;
-	bool there;
+	int there;
 
 	for (i = 0; i < n; i++) {
 		path = sidecar(out, i);
-		there = lstat(path, &st) == 0;
-		if (there) {
+		there = disk_exists(path, e);
+		if (there == 1) {
 			err_set(e, ERR_USAGE, "cannot restore, SQLite sidecar "
 			    "path already exists: %s. Use -force to overwrite",
 			    path);
@@ -66,7 +65,7 @@ check_sidecars(const char *out, size_t n, struct err *e)
 			    "move it away, or discard it with -force");
 		}
 		free(path);
-		if (there)
+		if (there != 0)
 			return -1;
 	}
 	return 0;
@@ -78,7 +77,7 @@ output_check(const char *path, bool force, struct err *e)
 	struct stat st;
 
 	if (stat(path, &st) != 0) {
-		if (errno == ENOTDIR)
+		if (errno != ENOENT)
 			return err_sys(e, path, "stat");
 		return force ? 0 :
 		    check_sidecars(path, SIDECARS_WITH_CONTENT, e);
@@ -102,7 +101,6 @@ output_check(const char *path, bool force, struct err *e)
 static int
 move_sidecars(const char *out, bool back, struct err *e)
 {
-	struct stat st;
 	char *path, *aside;
 	size_t i;
 	int rc = 0;
@@ -110,7 +108,8 @@ move_sidecars(const char *out, bool back, struct err *e)
 	for (i = 0; i < SIDECARS && rc == 0; i++) {
 		path = sidecar(out, i);
 		aside = xasprintf("%s.replaced", path);
-		if (lstat(back ? aside : path, &st) == 0)
+		rc = disk_exists(back ? aside : path, e);
+		if (rc == 1)
 			rc = back ? disk_rename(aside, path, e) :
 			    disk_rename(path, aside, e);
 		free(path);

@@ -17,6 +17,7 @@
 #include <sys/statvfs.h>
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -482,14 +483,20 @@ sweep(int dir, const char *name, bool temporaries, const char *path,
 
 	fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW |
 	    O_CLOEXEC);
-	if (fd >= 0 && (dp = fdopendir(fd)) == NULL)
+	if (fd < 0)
+		return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ?
+		    0 : err_sys(e, path, "open");
+	if ((dp = fdopendir(fd)) == NULL) {
+		err_sys(e, path, "open");
 		close(fd);
-	if (dp == NULL)
-		return 0;
-	while (rc == 0 && (d = readdir(dp)) != NULL)
+		return -1;
+	}
+	for (errno = 0; rc == 0 && (d = readdir(dp)) != NULL; errno = 0)
 		if (temporaries ? store_is_temporary(d->d_name) :
 		    store_parse_name(d->d_name, &ignored))
 			rc = disk_unlink_in(dirfd(dp), d->d_name, path, e);
+	if (rc == 0 && errno != 0)
+		rc = err_sys(e, path, "read");
 	closedir(dp);
 	return rc;
 }

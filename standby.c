@@ -214,13 +214,19 @@ recover(struct standby *s, struct err *e)
 	return rc;
 }
 
-bool
-standby_lost(const struct standby *s)
+int
+standby_lost(const struct standby *s, struct err *e)
 {
-	struct stat ours, there;
+	struct stat ours, there = { 0 };
 
-	return fstat(s->fd, &ours) != 0 || stat(s->path, &there) != 0 ||
-	    ours.st_dev != there.st_dev || ours.st_ino != there.st_ino;
+	if (fstat(s->fd, &ours) != 0 || (stat(s->path, &there) != 0 &&
+	    errno != ENOENT && errno != ENOTDIR))
+		return err_sys(e, s->path, "stat");
+	if (ours.st_dev == there.st_dev && ours.st_ino == there.st_ino)
+		return 0;
+	err_set(e, ERR_SYSTEM, "%s: removed or replaced while it was followed",
+	    s->path);
+	return 1;
 }
 
 static int
@@ -299,9 +305,8 @@ standby_close(struct standby *s)
 int
 standby_begin(struct standby *s, struct standby_state *st, struct err *e)
 {
-	if (standby_lost(s))
-		return err_set(e, ERR_SYSTEM, "%s: removed or replaced while "
-		    "it was followed", s->path);
+	if (standby_lost(s, e) != 0)
+		return -1;
 	if (is_hot(s) && lock_for_writing(s, e) == 0) {
 		unlock(s);	/* whoever wrote it has died */
 		if (recover(s, e) != 0)

@@ -22,8 +22,9 @@ struct standby;
  */
 int	standby_open(struct standby **s, const char *path, struct err *e);
 void	standby_close(struct standby *s);
-/* Whether path leads to another file now, or to none. */
-bool	standby_lost(const struct standby *s);
+/* Whether path leads to another file now, or to none: 1, with *e; 0; -1 if that
+ * cannot be told. */
+int	standby_lost(const struct standby *s, struct err *e);
 
 /*
  * A change, in this order; readers go on until standby_arm().  begin: nobody

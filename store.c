@@ -318,7 +318,6 @@ int
 store_open(const char *root, const struct store_file *f, struct err *e)
 {
 	char *path = store_path(root, f);
-	struct stat st;
 	int at, fd = -1;
 
 	if ((at = store_open_level(root, f->level, e)) < 0)
@@ -329,8 +328,7 @@ store_open(const char *root, const struct store_file *f, struct err *e)
 		err_sys(e, path, "open");
 	else if (fd < 0)
 		err_set(e, ERR_DAMAGED, "%s: not a regular file", path);
-	else if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
-		err_set(e, ERR_DAMAGED, "%s: not a regular file", path);
+	else if (disk_check_file(fd, path, e) != 0) {
 		close(fd);
 		fd = -1;
 	}
@@ -414,15 +412,16 @@ store_publish(struct store_new *n, int64_t timestamp_ms, bool *renamed,
     struct err *e)
 {
 	char *dir = path_dir(n->path);
-	struct stat st;
-	int same, rc = -1;
+	int there, same, rc = -1;
 
 	*renamed = false;
 	if (disk_set_time(n->fd, timestamp_ms, n->tmp, e) != 0 ||
 	    disk_sync(n->fd, n->tmp, e) != 0 || still_ours(n, e) != 0 ||
 	    disk_close(&n->fd, n->tmp, e) != 0)
 		goto out;
-	if (lstat(n->path, &st) == 0) {
+	if ((there = disk_exists(n->path, e)) < 0)
+		goto out;
+	if (there == 1) {
 		if ((same = same_bytes(n->tmp, n->path, e)) < 0)
 			goto out;
 		if (same == 0) {

@@ -119,6 +119,19 @@ open_dir(const char *path, DIR **d, struct err *e)
 	return 0;
 }
 
+/* The next entry of a directory, if there is one; NULL at the end, or with
+ * *rc -1. */
+static struct dirent *
+next_entry(DIR *d, const char *path, int *rc, struct err *e)
+{
+	struct dirent *entry = NULL;
+
+	errno = 0;
+	if (d != NULL && (entry = readdir(d)) == NULL && errno != 0)
+		*rc = err_sys(e, path, "read");
+	return entry;
+}
+
 /* The time of a file, as far as 64 bits hold it. */
 static int64_t
 time_ns(const struct stat *st)
@@ -130,29 +143,38 @@ time_ns(const struct stat *st)
 	return s * NS_PER_S + st->st_mtim.tv_nsec;
 }
 
+/* Adds a file, unless it has gone since it was listed. */
+static int
+add_file(const char *dir, struct v3_file *f, struct files *l, struct err *e)
+{
+	char *path = file_path(dir, f);
+	struct stat st;
+	int rc = 0;
+
+	if (stat(path, &st) == 0) {
+		f->time_ns = time_ns(&st);
+		l->f = xgrow(l->f, l->n, &l->cap, sizeof(*l->f));
+		l->f[l->n++] = *f;
+	} else if (errno != ENOENT)
+		rc = err_sys(e, path, "stat");
+	free(path);
+	return rc;
+}
+
 /* Adds what the directory holds of one kind. */
 static int
 list_files(const char *dir, bool wal, struct files *l, struct err *e)
 {
-	char *sub = xasprintf("%s/%s", dir, wal ? "wal" : "snapshots"), *path;
+	char *sub = xasprintf("%s/%s", dir, wal ? "wal" : "snapshots");
 	struct dirent *d;
 	struct v3_file f;
-	struct stat st;
 	DIR *dp;
 	int rc;
 
 	rc = open_dir(sub, &dp, e);
-	while (dp != NULL && (d = readdir(dp)) != NULL) {
-		if (!parse_name(d->d_name, wal, &f))
-			continue;
-		path = file_path(dir, &f);
-		if (stat(path, &st) == 0) {
-			f.time_ns = time_ns(&st);
-			l->f = xgrow(l->f, l->n, &l->cap, sizeof(*l->f));
-			l->f[l->n++] = f;
-		}
-		free(path);
-	}
+	while (rc == 0 && (d = next_entry(dp, sub, &rc, e)) != NULL)
+		if (parse_name(d->d_name, wal, &f))
+			rc = add_file(dir, &f, l, e);
 	if (dp != NULL)
 		closedir(dp);
 	free(sub);
@@ -202,7 +224,7 @@ look_everywhere(const char *root, struct search *s, struct v3_choice *c,
 	int rc;
 
 	rc = open_dir(top, &dp, e);
-	while (rc == 0 && dp != NULL && (d = readdir(dp)) != NULL) {
+	while (rc == 0 && (d = next_entry(dp, top, &rc, e)) != NULL) {
 		if (strlen(d->d_name) != GENERATION_DIGITS || parse_hex(
 		    d->d_name, GENERATION_DIGITS, &v) != GENERATION_DIGITS)
 			continue;
@@ -329,15 +351,13 @@ v3_free(struct v3_choice *c)
 static int
 open_file(const char *path, struct unlz4 **u, struct err *e)
 {
-	struct stat st;
 	int fd;
 
 	fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		return err_sys(e, path, "open");
-	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
-		err_set(e, ERR_DAMAGED, "%s: not a regular file", path);
-	else if (unlz4_open(u, fd, path, e) == 0)
+	if (disk_check_file(fd, path, e) == 0 &&
+	    unlz4_open(u, fd, path, e) == 0)
 		return fd;
 	close(fd);
 	return -1;

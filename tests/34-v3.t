@@ -95,6 +95,37 @@ mkdir -p "$root/generations/aaaaaaaaaaaaaaaa/snapshots"
 ok 'other names do not matter' "$LS" restore -o "$out" "$url"
 same 'other names do not matter: that state' 3
 
+# A call that fails once is met by another or said; nothing older is taken for
+# the newest state, as if files were not there.
+shim() { env SHIM_ROOT="$root" LD_PRELOAD="$T/shim.so" "$@"; }
+each() {	# CLASS COLUMN TITLE
+	n=0 wrong=''
+	shim SHIM_COUNT="$T/count" "$LS" restore -force -o "$out" "$url" \
+	    2>"$T/err"
+	last=$(cut -d ' ' -f "$2" "$T/count")
+	while [ "$n" -lt "$last" ]; do
+		n=$((n + 1)) rc=0
+		shim SHIM_FAIL="$n:5:once:$1" "$LS" restore -force -o "$out" \
+		    "$url" 2>"$T/err" || rc=$?
+		if [ $rc -eq 0 ]; then
+			[ "$(dump "$out")" = "$(cat "$T/sum3")" ]
+		else
+			[ $rc -eq 1 ] && grep -q 'Input/output error' "$T/err"
+		fi || wrong="$wrong $n"
+	done
+	is "$3: said, or the same state" "$n$wrong" "$last"
+	[ "$n" -gt 5 ]; result $? "$3: there are some"
+}
+if command -v "${CC:-cc}" >/dev/null; then
+	# shellcheck disable=SC2086
+	${CC:-cc} -shared -fPIC -O1 -o "$T/shim.so" "$TESTS/shim.c" -ldl \
+	    -lpthread || exit 1
+	each reads 2 'a read that fails'
+	each others 4 'a look that fails'
+else
+	skip 'calls that fail' 'no C compiler'
+fi
+
 # Beside newer data.
 ok 'a replica of v0.5 in the same place' "$LS" replicate -once -adopt "$db" \
     "$url"

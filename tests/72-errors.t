@@ -32,7 +32,7 @@ done
 
 # No memory, no random numbers.
 shim SHIM_COUNT="$T/count" "$LS" verify "$url" >/dev/null
-read -r _ _ allocs <count
+read -r _ _ allocs _ <count
 if [ "$allocs" -gt 0 ]; then
 	status 1 'no memory' shim SHIM_ALLOC=20:on "$LS" verify "$url"
 	matches 'is said' err '^Error: out of memory$'

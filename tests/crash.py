@@ -856,7 +856,7 @@ class Replay:
             k, variant = only.split(':')
             return [(int(k), variant)]
         some = [(i, v) for i, r in enumerate(self.records)
-                if r.k != 0 and r.error == 0 and
+                if r.k != 0 and r.op != CLOSE and r.error == 0 and
                 self.kind in (None, self.step_of(i)[1]) for v in VARIANTS]
         if n or self.until:
             random.Random(self.seed).shuffle(some)

@@ -6,7 +6,8 @@
 
 The steps of crash.py's life, and the commands that only read, are run on
 copies, as often as there are calls: those that change files ("calls"), those
-that read ("reads"), the database's own among them.  What fault.py does with
+that read ("reads"), and "others": looks, locks, new threads; the database's
+own among them.  What fault.py does with
 more kinds of faults, for some calls at random, is done here for all calls, but
 only what the command says is looked at: done nevertheless, or status 1 with
 the path and the reason, and no temporary left.  restore -f, which is stopped
@@ -19,7 +20,7 @@ import time
 sys.dont_write_bytecode = True
 import harness
 from crash import Writer, follows, start_follow
-from fault import Run, Step, Trial, live
+from fault import KINDS, Run, Step, Trial, live
 from harness import check, env_of, run, text_of
 
 SEED = 1
@@ -95,14 +96,13 @@ def play(args, directory):
     harness.build_all(directory)
     life, steps = live(directory, SEED, False)
     all_ = Run(directory, life, steps_of(life, steps), False)
-    all_.total, all_.with_db, trials = [0, 0, 0], True, []
+    all_.total, all_.with_db, trials = [0] * len(KINDS), True, []
     for s in all_.steps:
         n = count(all_, s)
-        all_.total = [a + n[b] for a, b in zip(all_.total, (
-            'calls', 'reads', 'alloc'))]
+        all_.total = [a + n[b] for a, b in zip(all_.total, KINDS)]
         kind = KIND.get(s.kind, Once)
         trials += [kind(all_, s, what, k, 'EIO', 'once')
-                   for what in ('calls', 'reads')
+                   for what in ('calls', 'reads', 'others')
                    for k in range(1, n[what] + 1)]
     all_.perform([t for t in trials if not args.only or
                   t.name.startswith(args.only + ':')], None)

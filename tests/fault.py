@@ -11,6 +11,7 @@ Then each step is run on such a copy, again and again, with a fault by shim.c:
 calls   the Kth call that changes files fails with ERRNO (SHORT: a part of it
         is done; a failed fsync loses the data), "once" or from then "on"
 reads   the same for calls that read
+others  the same for calls that look or lock, and for new threads
 alloc   the Kth allocation fails
 
 The program may succeed in spite of that; otherwise it must say what and why
@@ -36,7 +37,7 @@ import time
 
 sys.dont_write_bytecode = True
 import harness
-from crash import (CHMOD, LINK, MKDIR, OPEN, RENAME, SYNC, TIMES, TRUNC,
+from crash import (CHMOD, CLOSE, LINK, MKDIR, OPEN, RENAME, SYNC, TIMES, TRUNC,
                    UNLINK, WORKERS, WRITE, Life, Writer, crc64, follows,
                    integrity, read_journal, rows, source_image, start_follow,
                    stat_of)
@@ -48,11 +49,13 @@ QUICK_EACH = 6
 SPEED = 40
 ERRNOS = ('EIO', 'ENOSPC', 'EINTR', 'EMFILE', 'EACCES', 'EDQUOT', 'SHORT')
 # What shim.c lets fail in these ways; the others in any.
-FULL = {OPEN, WRITE, TRUNC, SYNC, RENAME, LINK, MKDIR, TIMES}
+FULL = {OPEN, CLOSE, WRITE, TRUNC, SYNC, RENAME, LINK, MKDIR, TIMES}
 CALLS = {'ENOSPC': FULL, 'EDQUOT': FULL, 'EMFILE': {OPEN}, 'SHORT': {WRITE},
          'EINTR': {OPEN, WRITE, TRUNC, SYNC},
          'EACCES': {OPEN, RENAME, LINK, UNLINK, MKDIR, TIMES, CHMOD}}
 SOME = 300
+KINDS = ('calls', 'reads', 'alloc', 'others')
+OTHER_ERRNOS = ('EIO', 'EACCES')
 READ_ERRNOS = ('EIO', 'EMFILE', 'EACCES', 'EINTR', 'SHORT')
 CATCH_UP_S = 20
 PAGES = 'db/.a.db-litestream/pages'
@@ -139,14 +142,14 @@ class Trial:
         else:
             more['fail'] = '%d:%d:%s%s' % (
                 self.k, number_of(self.error), self.mode,
-                ':reads' if self.what == 'reads' else '')
+                '' if self.what == 'calls' else ':' + self.what)
         if self.step.kind in self.fast:
             more['speed'] = SPEED
         return env_of(self.run.life.dir, **more)
 
     def counts(self):
-        return dict(zip(('calls', 'reads', 'alloc'),
-                        map(int, text_of(self.base + '.count').split())))
+        return dict(zip(KINDS, map(int,
+                                   text_of(self.base + '.count').split())))
 
     def says(self, text):
         """Whether the reason is given, with a path of ours."""
@@ -426,9 +429,9 @@ class Run:
 
     def trials(self, step, rnd, each):
         n, all_of = self.measure(step), []
-        self.total = [a + n[b] for a, b in zip(
-            self.total, ('calls', 'reads', 'alloc'))]
+        self.total = [a + n[b] for a, b in zip(self.total, KINDS)]
         for what, errors in (('calls', ERRNOS), ('reads', READ_ERRNOS),
+                             ('others', OTHER_ERRNOS),
                              ('alloc', ('ENOMEM',))):
             if self.what not in (None, what):
                 continue
@@ -446,7 +449,7 @@ class Run:
 
     def run(self, seed, each, seconds):
         rnd, all_of = random.Random(seed), []
-        self.total = [0, 0, 0]
+        self.total = [0] * len(KINDS)
         for step in self.steps:
             all_of += self.trials(step, rnd, each)
         rnd.shuffle(all_of)
@@ -470,8 +473,8 @@ class Run:
                 lines[:5])[:900]))
             print('    replay: python3 %s -seed %d -only %s -keep' % (
                 sys.argv[0], self.life.seed, name))
-        counts = '%d steps with %d calls, %d reads, %d allocations; %d ' \
-            'faults tried, %d struck, %d without a word and without harm, ' \
+        counts = '%d steps with %d calls, %d reads, %d allocations, %d others; ' \
+            '%d faults tried, %d struck, %d without a word and without harm, ' \
             '%d failed' % (len(self.steps), *self.total, self.done, self.hits,
                            sum(self.quiet.values()), len(self.failures))
         check(self.hits and not self.failures, '%s', counts)
@@ -494,7 +497,7 @@ def play(a, directory):
     run_.what, run_.with_db, run_.all = a.what, a.db, a.all
     if a.only:
         number, what, k, error, mode = a.only.split(':')
-        run_.total = [0, 0, 0]
+        run_.total = [0] * len(KINDS)
         run_.trial(Trial(run_, steps[int(number)], what, int(k), error, mode),
                    a.keep)
         return run_.report()

@@ -8,14 +8,16 @@
  *	SHIM_SKIP	path prefixes, colon-separated, of what is noted but
  *			not counted; "/": nothing is counted
  *	SHIM_JOURNAL	file to append to: see struct record
- *	SHIM_FAIL	K:ERRNO:MODE[:reads]: the Kth call fails, MODE "once"
- *			or "on"; errno 0: half of it is done; reads: the Kth
- *			of those that read
+ *	SHIM_FAIL	K:ERRNO:MODE[:reads|:others]: the Kth call fails, MODE
+ *			"once" or "on"; errno 0: half of it is done; reads:
+ *			the Kth of those that read; others: of those that
+ *			look (stat, readdir), lock, or make a thread, a
+ *			process or a pipe
  *	SHIM_CLEAR	file: while it exists nothing fails
  *	SHIM_HIT	file to create when something was made to fail
  *	SHIM_ALLOC	K:MODE: the Kth allocation of the program fails
- *	SHIM_COUNT	file to write the numbers of calls, reads and
- *			allocations to
+ *	SHIM_COUNT	file to write the numbers of calls, reads,
+ *			allocations and others to
  *	SHIM_KILL	K: the program dies after the Kth call; of every
  *			second write only half is done
  *	SHIM_HANG	file: while it exists no fsync returns; with a line in
@@ -26,6 +28,7 @@
  */
 #define _GNU_SOURCE
 
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
@@ -55,7 +58,8 @@
 } while (0)
 
 enum op { OPEN = 1, CLOSE, WRITE, TRUNC, SYNC, RENAME, LINK, UNLINK, MKDIR,
-    TIMES, CHMOD, READ, ALL = 0x1fff };
+    TIMES, CHMOD, READ, OTHER, ALL = 0x3fff };
+enum kind { CALLS, READS, OTHERS };
 
 /* In the machine's byte order; then path, second path, data. */
 struct record {
@@ -68,12 +72,12 @@ struct record {
 
 static const char *root, *skip, *clear, *hit, *count_file, *hang;
 static size_t root_size;
-static unsigned long calls, reads, allocs;
+static unsigned long count[3], allocs;	/* by kind */
 static unsigned long fail_at, alloc_at, kill_at;
-static int fail_error, fail_mask;
-static int fail_on, fail_reads, alloc_on;
+static enum kind fail_kind;
+static int fail_error, fail_mask, fail_on, alloc_on;
 static int journal = -1, ready;
-static char *fd_path[FDS];
+static char *fd_path[FDS], fd_written[FDS];
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
 extern void *__libc_malloc(size_t);
@@ -88,8 +92,9 @@ mask_of(int error)
 	switch (error) {
 	case ENOSPC:
 	case EDQUOT:
-		return 1 << OPEN | 1 << WRITE | 1 << TRUNC | 1 << SYNC |
-		    1 << RENAME | 1 << LINK | 1 << MKDIR | 1 << TIMES;
+		return 1 << OPEN | 1 << CLOSE | 1 << WRITE | 1 << TRUNC |
+		    1 << SYNC | 1 << RENAME | 1 << LINK | 1 << MKDIR |
+		    1 << TIMES;
 	case EMFILE:
 		return 1 << OPEN;
 	case EINTR:
@@ -97,7 +102,7 @@ mask_of(int error)
 		    1 << READ;
 	case EACCES:
 		return 1 << OPEN | 1 << RENAME | 1 << LINK | 1 << UNLINK |
-		    1 << MKDIR | 1 << TIMES | 1 << CHMOD;
+		    1 << MKDIR | 1 << TIMES | 1 << CHMOD | 1 << OTHER;
 	case 0:
 		return 1 << WRITE | 1 << READ;
 	default:
@@ -125,7 +130,8 @@ begin(void)
 		at = strchr(s, ':');
 		fail_error = at != NULL ? atoi(at + 1) : 0;
 		fail_on = strstr(s, ":once") == NULL;
-		fail_reads = strstr(s, ":reads") != NULL;
+		fail_kind = strstr(s, ":reads") != NULL ? READS :
+		    strstr(s, ":others") != NULL ? OTHERS : CALLS;
 		fail_mask = mask_of(fail_error);
 	}
 	if ((s = getenv("SHIM_JOURNAL")) != NULL) {
@@ -153,7 +159,8 @@ end(void)
 	ready = 0;
 	if (count_file == NULL)
 		return;
-	n = snprintf(buf, sizeof buf, "%lu %lu %lu\n", calls, reads, allocs);
+	n = snprintf(buf, sizeof buf, "%lu %lu %lu %lu\n", count[CALLS],
+	    count[READS], allocs, count[OTHERS]);
 	fd = syscall(SYS_openat, AT_FDCWD, count_file,
 	    O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0 || syscall(SYS_write, fd, buf, n) != n)
@@ -220,6 +227,7 @@ set_path(int fd, const char *path)
 	}
 	__libc_free(fd_path[fd]);
 	fd_path[fd] = s;
+	fd_written[fd] = 0;
 }
 
 /* Journal and faults; all with the mutex held */
@@ -278,11 +286,12 @@ is_there(const char *path)
 
 /* Whether the call now counted is to fail. */
 static int
-is_time(const struct call *c, int is_read, unsigned long k)
+is_time(const struct call *c, enum kind kind)
 {
+	unsigned long k = ++count[kind];
 	long fd;
 
-	if (fail_at == 0 || is_read != fail_reads ||
+	if (fail_at == 0 || kind != fail_kind ||
 	    (fail_mask & 1 << c->op) == 0 ||
 	    (fail_on ? k < fail_at : k != fail_at))
 		return 0;
@@ -296,16 +305,15 @@ is_time(const struct call *c, int is_read, unsigned long k)
 	return 1;
 }
 
-/* Locks; 1 and errno if the call is to fail, 2 if it is to be short. */
+/* 1 and errno if the call is to fail, 2 if it is to be short. */
 static int
-enter(struct call *c)
+strikes(struct call *c)
 {
 	int saved = errno, fails = 0;
 
-	pthread_mutex_lock(&mutex);
 	if (is_counted(c->path)) {
-		c->k = ++calls;
-		fails = is_time(c, 0, c->k);
+		fails = is_time(c, CALLS);
+		c->k = count[CALLS];
 	}
 	errno = saved;
 	if (kill_at != 0 && c->k == kill_at && c->k % 2 == 0)
@@ -316,6 +324,13 @@ enter(struct call *c)
 		return 2;
 	errno = fail_error;
 	return 1;
+}
+
+static int
+enter(struct call *c)
+{
+	pthread_mutex_lock(&mutex);
+	return strikes(c);
 }
 
 static void
@@ -330,19 +345,32 @@ leave(struct call *c, int failed, size_t data_size)
 	errno = saved;
 }
 
-/* The same for what only reads. */
+/* The same for what changes no file. */
 static int
-may_read(const char *path)
+meets(enum kind kind, const char *path)
 {
-	struct call c = { .op = READ, .path = path };
+	struct call c = { .op = kind == READS ? READ : OTHER, .path = path };
 	int saved = errno, fails = 0;
 
 	pthread_mutex_lock(&mutex);
-	if (is_counted(path))
-		fails = is_time(&c, 1, ++reads);
+	if (path == NULL || is_counted(path))
+		fails = is_time(&c, kind);
 	pthread_mutex_unlock(&mutex);
 	errno = fails ? fail_error : saved;
 	return !fails ? 0 : fail_error == 0 ? 2 : 1;
+}
+
+static int
+may_read(const char *path)
+{
+	return meets(READS, path);
+}
+
+/* Whether a call that looks at path, or locks it, is to fail. */
+static int
+blind(const char *path)
+{
+	return is_ours(path) && meets(OTHERS, path) == 1;
 }
 
 /* Opening and closing */
@@ -357,7 +385,8 @@ do_open(int (*next)(const char *, int, ...), const char *path, int flags,
 	if (!is_ours(path))
 		return next(path, flags, mode);
 	if ((flags & O_CREAT) == 0) {
-		if (is_counted(path) && fail_reads && (fail_error == EMFILE ||
+		if (is_counted(path) && fail_kind == READS &&
+		    (fail_error == EMFILE ||
 		    fail_error == EACCES || fail_error == EIO) &&
 		    may_read(path) == 1)
 			return -1;
@@ -426,16 +455,15 @@ name(int dir, const char *path, int flags, ...) \
 OPENAT_LIKE(openat, open)
 OPENAT_LIKE(openat64, open64)
 
-/* Forgets whose it is before another thread may get the same number. */
-static char *
-forget(int fd)
+/* Locks, and forgets whose it is before another thread may get the same number;
+ * 1 if the call is to fail: of what was written. */
+static int
+forget(struct call *c)
 {
-	char *path;
-
 	pthread_mutex_lock(&mutex);
-	path = fd_path[fd];
-	fd_path[fd] = NULL;
-	return path;
+	c->path = fd_path[c->fd];
+	fd_path[c->fd] = NULL;
+	return fd_written[c->fd] && strikes(c) == 1;
 }
 
 #define CLOSE_LIKE(name, param, get) \
@@ -444,18 +472,21 @@ name(param) \
 { \
 	static int (*next)(param); \
 	struct call c = { .op = CLOSE, .fd = get }; \
-	char *path; \
-	int rc; \
+	int rc, fails; \
 \
 	NEXT(next, #name); \
 	if (c.fd == journal && c.fd >= 0) \
 		return 0; \
 	if (path_of(c.fd) == NULL) \
 		return next(handle); \
-	c.path = path = forget(c.fd); \
+	fails = forget(&c); \
 	rc = next(handle); \
+	if (fails) { \
+		errno = fail_error; \
+		rc = -1; \
+	} \
 	leave(&c, rc != 0, 0); \
-	__libc_free(path); \
+	__libc_free((char *)(uintptr_t)c.path); \
 	return rc; \
 }
 CLOSE_LIKE(close, int handle, handle)
@@ -467,7 +498,7 @@ opendir(const char *path)
 	static DIR *(*next)(const char *);
 
 	NEXT(next, "opendir");
-	if (is_ours(path) && fail_reads && fail_error != 0 &&
+	if (is_ours(path) && fail_kind == READS && fail_error != 0 &&
 	    may_read(path) == 1)
 		return NULL;
 	return next(path);
@@ -487,6 +518,7 @@ do_write(int fd, const void *p, size_t n, int64_t off)
 		c.off = lseek(fd, 0, SEEK_CUR);
 	if (fails == 2 && n > 1)
 		n = n / 2;
+	fd_written[fd] = 1;
 	if (fails != 1)
 		k = off < 0 ? syscall(SYS_write, fd, p, n) :
 		    syscall(SYS_pwrite64, fd, p, n, off);
@@ -719,6 +751,97 @@ unlinkat(int dir, const char *path, int flags)
 	if (flags != 0)
 		abort();	/* nobody does it: not taught */
 	return unlink(path);
+}
+
+/* Looks and locks */
+
+#define LOOK(type, name, params, args, path, failed) \
+type \
+name params \
+{ \
+	static type (*next) params; \
+\
+	NEXT(next, #name); \
+	return blind(path) ? failed : next args; \
+}
+LOOK(int, stat, (const char *path, struct stat *st), (path, st), path, -1)
+LOOK(int, stat64, (const char *path, struct stat64 *st), (path, st), path, -1)
+LOOK(int, lstat, (const char *path, struct stat *st), (path, st), path, -1)
+LOOK(int, lstat64, (const char *path, struct stat64 *st), (path, st), path, -1)
+LOOK(int, fstat, (int fd, struct stat *st), (fd, st), path_of(fd), -1)
+LOOK(int, fstat64, (int fd, struct stat64 *st), (fd, st), path_of(fd), -1)
+LOOK(struct dirent *, readdir, (DIR *d), (d), path_of(dirfd(d)), NULL)
+LOOK(struct dirent64 *, readdir64, (DIR *d), (d), path_of(dirfd(d)), NULL)
+LOOK(int, flock, (int fd, int how), (fd, how), path_of(fd), -1)
+
+#define FSTATAT_LIKE(name, type) \
+int \
+name(int dir, const char *path, type *st, int flags) \
+{ \
+	static int (*next)(int, const char *, type *, int); \
+	char buf[PATH_SIZE]; \
+\
+	NEXT(next, #name); \
+	return blind(full(dir, path, buf)) ? -1 : next(dir, path, st, flags); \
+}
+FSTATAT_LIKE(fstatat, struct stat)
+FSTATAT_LIKE(fstatat64, struct stat64)
+
+#define FCNTL_LIKE(name) \
+int \
+name(int fd, int what, ...) \
+{ \
+	static int (*next)(int, int, ...); \
+	va_list ap; \
+	void *arg; \
+\
+	va_start(ap, what); \
+	arg = va_arg(ap, void *); \
+	va_end(ap); \
+	NEXT(next, #name); \
+	if ((what == F_SETLK || what == F_SETLKW || what == F_GETLK) && \
+	    blind(path_of(fd))) \
+		return -1; \
+	return next(fd, what, arg); \
+}
+FCNTL_LIKE(fcntl)
+FCNTL_LIKE(fcntl64)
+
+/* Threads, processes, pipes */
+
+static int
+none_left(void)
+{
+	return root != NULL && ready && meets(OTHERS, NULL) == 1;
+}
+
+int
+pthread_create(pthread_t *t, const pthread_attr_t *a, void *(*f)(void *),
+    void *arg)
+{
+	static int (*next)(pthread_t *, const pthread_attr_t *,
+	    void *(*)(void *), void *);
+
+	NEXT(next, "pthread_create");
+	return none_left() ? EAGAIN : next(t, a, f, arg);
+}
+
+pid_t
+fork(void)
+{
+	static pid_t (*next)(void);
+
+	NEXT(next, "fork");
+	return none_left() ? -1 : next();
+}
+
+int
+pipe(int fds[2])
+{
+	static int (*next)(int[2]);
+
+	NEXT(next, "pipe");
+	return none_left() ? -1 : next(fds);
 }
 
 /* Memory */
