@@ -7,7 +7,7 @@
 "$TESTS/bin/unit-retain" >"$T/said"
 is 'retain' "$?, $(grep '^not ok' "$T/said")" '0, '
 for what in tail none long pin full generation forged fsync spent names rebase audit \
-    once twice over; do
+    steps once twice over; do
 	mkdir "$T/$what"
 	"$TESTS/bin/unit-capture" $what "$T/$what/a.db" "$T/$what/replica" \
 	    >"$T/said"

@@ -467,6 +467,19 @@ test_audit(void)
 	free(cmd);
 }
 
+/* A comparison that finds nothing is not stuck: job.c would end its pins. */
+static void
+test_steps(void)
+{
+	unsigned long before = atomic_load(&p.steps);
+	uint64_t txid = p.pages.txid;
+
+	capture_give_up(&p.c, "test");
+	ok(pass() == 0 && p.pages.txid == txid, "nothing differs");
+	ok(atomic_load(&p.steps) - before >= p.pages.commit,
+	    "each page that was looked at is a step");
+}
+
 static void
 choose(const char *what)
 {
@@ -498,6 +511,8 @@ choose(const char *what)
 		test_rebase();
 	else if (strcmp(what, "audit") == 0)
 		test_audit();
+	else if (strcmp(what, "steps") == 0)
+		test_steps();
 	else if (strcmp(what, "once") == 0)
 		test_restarts(1, 300, 300, true);
 	else if (strcmp(what, "twice") == 0)
