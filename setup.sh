@@ -54,6 +54,7 @@ here() {
 	systemd) has systemd-analyze ;;
 	dpkg-dev) has dpkg-shlibdeps ;;
 	venv)	python3 -c 'import venv, ensurepip' >/dev/null 2>&1 ;;
+	lz4-tool) has lz4 ;;
 	*)	has "$1" ;;
 	esac
 }
@@ -90,6 +91,7 @@ package() {
 	dnf:shellcheck)		echo ShellCheck ;;
 	dnf:asan)		echo libasan libubsan ;;
 	dnf:xxhash | dnf:lz4)	echo "$1-devel" ;;
+	*:lz4-tool)		echo lz4 ;;
 	*:yaml)			echo libyaml ;;
 	brew:clang)		echo llvm ;;
 	pacman:venv | brew:venv) echo python ;;
@@ -131,7 +133,7 @@ install() {
 
 needs='cc make sqlite xxhash lz4 yaml sqlite3 mandoc prove venv'
 [ "${CI:-}" != true ] ||
-	needs="$needs clang asan clang-asan shellcheck strace xz patch"
+	needs="$needs clang asan clang-asan shellcheck strace xz patch lz4-tool"
 # What 09-install.t and 09-rsync.t use, and what "make portable" runs on: other
 # machines' libraries are Debian's.
 [ "${CI:-}" != true ] || needs="$needs bmake valgrind rsync zsh fish"
