@@ -13,7 +13,7 @@ tree=${KEEP:-$(mktemp -d "${TMPDIR:-/tmp}/litestream.XXXXXX")} || exit 1
 [ -n "${KEEP:-}" ] || trap 'rm -rf "$tree"' EXIT
 trap 'exit 1' HUP INT TERM
 mkdir -p "$tree/tests" || exit 1
-cp -Rp ./*.[ch] ./*.md Makefile setup.sh contrib man "$tree" || exit 1
+cp -Rp ./*.[ch] ./*.md LICENSE Makefile setup.sh contrib man "$tree" || exit 1
 for f in tests/*; do
 	[ "$f" = tests/bin ] || cp -Rp "$f" "$tree/tests" || exit 1
 done
