@@ -111,6 +111,8 @@ run_restore(const struct run *r, const char *restored, struct err *e)
 	}
 	argv[n++] = "-o";
 	argv[n++] = restored;
+	if (stat(restored, &st) == 0 && st.st_size > 0)
+		argv[n++] = "-force";
 	argv[n++] = r->config[0] != '\0' ? r->source : r->url;
 	if (start(argv, true, &pid, &out, e) != 0)
 		return -1;

@@ -26,7 +26,7 @@ static const char usage[] =
 "	-source-db PATH     database that is replicated (required)\n"
 "	-replica-url URL    its replica\n"
 "	-config PATH        configuration that names it, instead of an URL\n"
-"	-restored-db PATH   where to restore; must not exist\n"
+"	-restored-db PATH   where to restore; replaced if it exists\n"
 "	                    (default SOURCE.restored, removed on success)\n"
 "	-check-type TYPE    quick, integrity, checksum or full\n"
 "	                    (default quick)\n"
@@ -280,16 +280,28 @@ check_flags(struct validate *v, struct err *e)
 	return err_set(e, ERR_USAGE, "invalid check type: %s", v->type);
 }
 
-/* Only what this run made is ever removed, so nothing may be there yet. */
+/* A database restored before is replaced; never the source, by any name. */
+static int
+check_target(const struct validate *v, struct err *e)
+{
+	struct stat st, source;
+
+	if (lstat(v->restored, &st) != 0)
+		return 0;
+	if (!S_ISREG(st.st_mode))
+		return err_set(e, ERR_USAGE, "not a file: %s", v->restored);
+	if (stat(v->run.source, &source) == 0 &&
+	    st.st_dev == source.st_dev && st.st_ino == source.st_ino)
+		return err_set(e, ERR_USAGE, "this is the source: %s",
+		    v->restored);
+	return 0;
+}
+
 static int
 validate(struct validate *v, bool keep, struct err *e)
 {
-	struct stat st;
-
-	if (lstat(v->restored, &st) == 0 &&
-	    (!S_ISREG(st.st_mode) || st.st_size > 0))
-		return err_set(e, ERR_USAGE,
-		    "restored database already exists: %s", v->restored);
+	if (check_target(v, e) != 0)
+		return -1;
 	log_line(LOG_INFO, "Starting validation", "source_db", v->run.source,
 	    "replica_url", v->run.url, "check_type", v->type,
 	    "ltx_continuity", FLAG(v->continuity), NULL);

@@ -201,9 +201,18 @@ is 'it was used' "$(cat args.other)" 'restore -o v.db.restored file:///x'
 mv lone-test bin/litestream-test
 ok '-restored-db' validate -restored-db kept.db
 is 'is kept' "$(ls kept.db*)" kept.db
-echo mine >kept.db
-status 1 'a file that is there is refused' validate -restored-db kept.db
-is 'and left alone' "$(cat kept.db)" mine
+echo old >kept.db
+ok 'an older copy is replaced' validate -restored-db kept.db
+is 'by restore -force' "$(tail -n 1 args; cmp copy kept.db && echo same)" \
+    'restore -o kept.db -force file:///x
+same'
+ln v.db link.db
+status 1 'the source is not, by no name' validate -restored-db link.db
+matches 'it is named' err '^this is the source: link.db$'
+ok 'and left alone' cmp v.db copy
+mkdir dir.db
+status 1 'nor is a directory' validate -restored-db dir.db
+rm link.db
 
 cp v.db copy
 sql copy 'DELETE FROM test_table_0 WHERE id = 7'
