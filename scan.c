@@ -117,16 +117,18 @@ look_for_replica(struct scan *s, char *path, const char *name)
 	struct stat st;
 	const char *within = path + strlen(s->d->root);
 
-	if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
-		if (!is_replica(path) && s->d->recursive) {
-			push_dir(s, path);
-			return;
-		}
-		if (is_replica(path) && !is_sidecar(name) &&
-		    fnmatch(s->d->pattern, name, 0) == 0)
-			push_file(s, xasprintf("%s%s", s->d->dir, within),
-			    &st, false, false);
+	if (lstat(path, &st) != 0 || !S_ISDIR(st.st_mode))
+		goto out;
+	if (!is_replica(path)) {
+		if (!s->d->recursive)
+			goto out;
+		push_dir(s, path);
+		return;
 	}
+	if (!is_sidecar(name) && fnmatch(s->d->pattern, name, 0) == 0)
+		push_file(s, xasprintf("%s%s", s->d->dir, within), &st, false,
+		    false);
+out:
 	free(path);
 }
 
