@@ -15,6 +15,7 @@
 #include "../../cmd_check.h"
 #include "../../cmd_config.h"
 #include "../../cmd_control.h"
+#include "../../cmd_ltx.h"
 #include "../../cmd_prune.h"
 #include "../../cmd_replicate.h"
 #include "../../cmd_restore.h"
