@@ -20,7 +20,7 @@ JOBS = 2
 STD = -std=c11 -D_POSIX_C_SOURCE=200809L -D_FILE_OFFSET_BITS=64 \
 	-D_TIME_BITS=64 -pthread
 
-OBJ = apply.o audit.o capture.o check.o checkpoint.o client.o cmd.o \
+OBJ = apply.o audit.o capture.o check.o checkpoint.o claims.o client.o cmd.o \
 	cmd_check.o cmd_config.o cmd_control.o cmd_ltx.o cmd_prune.o \
 	cmd_replicate.o cmd_restore.o cmd_status.o cmd_sync.o cmd_verify.o \
 	compact.o compare.o config.o control.o crc64.o db.o diff.o dirs.o \
@@ -33,8 +33,8 @@ OBJ = apply.o audit.o capture.o check.o checkpoint.o client.o cmd.o \
 	unlz4.o upkeep.o util.o v3.o verify.o wal.o watch.o
 TEST_OBJ = litestream-test.o test_load.o test_run.o test_shrink.o test_sql.o \
 	test_validate.o log.o opt.o text.o util.o
-HDR = apply.h audit.h be.h capture.h check.h checkpoint.h client.h cmd.h \
-	cmd_check.h cmd_config.h cmd_control.h cmd_ltx.h cmd_prune.h \
+HDR = apply.h audit.h be.h capture.h check.h checkpoint.h claims.h client.h \
+	cmd.h cmd_check.h cmd_config.h cmd_control.h cmd_ltx.h cmd_prune.h \
 	cmd_replicate.h cmd_restore.h cmd_status.h cmd_sync.h cmd_verify.h \
 	compact.h compare.h config.h control.h crc64.h db.h dirs.h disk.h \
 	emit.h exec.h findings.h fleet.h follow.h hooks.h http.h image.h \

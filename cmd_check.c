@@ -91,6 +91,10 @@ from_config(const char *path, bool expand_env)
 
 	if (setup_load(&s, path, expand_env, &e) != 0)
 		return cmd_fail(&e);
+	if (setup_refuse_twins(&s, &e) != 0) {
+		setup_free(&s);
+		return cmd_fail(&e);
+	}
 	config_warn(s.config);
 	print_config(s.config);
 	probe_host(&p);

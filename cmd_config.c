@@ -40,8 +40,8 @@ push_dir(struct paths *p, const struct config_db *d, struct err *e)
 	char **found;
 	size_t i, n;
 
-	if (scan_dir(d, (const char *const *)p->path, p->n, &found, &n,
-	    e) != 0)
+	if (scan_dir(d, (const char *const *)p->path, p->n, NULL,
+	    &found, &n, e) != 0)
 		return -1;
 	for (i = 0; i < n; i++)
 		push(p, found[i]);

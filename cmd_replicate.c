@@ -153,6 +153,10 @@ from_config(const struct flags *f, struct replicate_args *a)
 	if (setup_load(&s, f->config[0] != '\0' ? f->config :
 	    config_default_path(), !f->no_expand, &e) != 0)
 		return fail(&e);
+	if (setup_refuse_twins(&s, &e) != 0) {
+		setup_free(&s);
+		return fail(&e);
+	}
 	if (f->log_level[0] == '\0' && getenv("LOG_LEVEL") == NULL)
 		log_set_level(s.config->log_level);
 	if (s.config->log_stderr)

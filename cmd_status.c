@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: ISC */
-/* litestream status: upstream's columns first, then ours. */
+/*
+ * litestream status: upstream's columns first, then ours.
+ *
+ * Each database is looked at by a thread, some at a time: one on a disk that
+ * does not answer is said to be that, and the others are told all the same.
+ */
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cmd.h"
 #include "cmd_status.h"
@@ -13,6 +20,8 @@
 
 #define GAP 2			/* spaces between columns */
 #define PATIENCE_MS 1000
+#define TIMEOUT_MS 30000
+#define THREADS_MAX 64
 #define KILO 1000.0
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -25,6 +34,7 @@ static const char help[] =
 "\n"
 "  -json          print JSON\n"
 "  -running       status 1 also where no replicator runs\n"
+"  -timeout TIME  how long to wait for disks (default 30s)\n"
 "  -config PATH   configuration file\n"
 "  -no-expand-env leave $NAME in it alone\n";
 
@@ -37,6 +47,23 @@ static const char *const title[COLUMNS] = { "database", "status",
 
 struct row {
 	char *cell[COLUMNS];
+};
+
+struct looks;
+struct look {
+	struct looks *all;
+	struct status_args a;
+	struct status s;
+	pthread_t thread;
+	bool threaded, done;
+	bool late;		/* not done in time: its thread goes on */
+};
+
+struct looks {
+	pthread_mutex_t mutex;
+	pthread_cond_t cond;
+	size_t n, begun, done;
+	struct look look[];
 };
 
 /* Bytes as upstream prints them: "0 B", "4.2 kB", "33 kB". */
@@ -261,34 +288,136 @@ well(const struct status *s, bool running)
 	return s->word == STATUS_OK || (s->word == STATUS_STOPPED && !running);
 }
 
+static void *
+look(void *arg)
+{
+	struct look *k = arg;
+
+	status_take(&k->a, &k->s);
+	pthread_mutex_lock(&k->all->mutex);
+	k->done = true;
+	k->all->done++;
+	pthread_cond_signal(&k->all->cond);
+	pthread_mutex_unlock(&k->all->mutex);
+	return NULL;
+}
+
+static struct looks *
+looks_new(const struct targets *l)
+{
+	struct looks *x = xcalloc(1, sizeof *x + l->n * sizeof x->look[0]);
+	struct status_args *a;
+	size_t i;
+
+	pthread_mutex_init(&x->mutex, NULL);
+	pthread_cond_init(&x->cond, NULL);
+	x->n = l->n;
+	for (i = 0; i < l->n; i++) {
+		x->look[i].all = x;
+		a = &x->look[i].a;
+		a->db = l->t[i].db;
+		a->root = l->t[i].root;
+		a->meta = l->t[i].meta;
+		a->patience_ms = PATIENCE_MS;
+		if (l->t[i].sync_interval_ms > 0)
+			a->interval_ms = l->t[i].sync_interval_ms +
+			    PATIENCE_MS;
+	}
+	return x;
+}
+
+/* Starts what may be; here, if there can be no thread. */
+static void
+begin(struct looks *x)
+{
+	struct look *k;
+
+	while (x->begun < x->n && x->begun - x->done < THREADS_MAX) {
+		k = &x->look[x->begun++];
+		k->threaded = pthread_create(&k->thread, NULL, look, k) == 0;
+		if (k->threaded)
+			continue;
+		pthread_mutex_unlock(&x->mutex);
+		look(k);
+		pthread_mutex_lock(&x->mutex);
+	}
+}
+
+/* Until all have been looked at, or the time is up. */
+static void
+take_all(struct looks *x, int64_t timeout_ms)
+{
+	int64_t until = time_wall_ms() + timeout_ms;
+	struct timespec ts;
+	size_t i;
+
+	ts.tv_sec = (time_t)(until / 1000);
+	ts.tv_nsec = (long)(until % 1000) * 1000000;
+	pthread_mutex_lock(&x->mutex);
+	do
+		begin(x);
+	while (x->done < x->n && pthread_cond_timedwait(&x->cond, &x->mutex,
+	    &ts) == 0);
+	for (i = 0; i < x->n; i++)
+		x->look[i].late = !x->look[i].done;
+	pthread_mutex_unlock(&x->mutex);
+}
+
+/* And the targets, unless a thread that is stuck may still use them. */
+static void
+looks_free(struct looks *x, struct targets *l)
+{
+	bool stuck = false;
+	size_t i;
+
+	for (i = 0; i < x->n; i++) {
+		stuck |= x->look[i].late;
+		if (x->look[i].threaded && !x->look[i].late)
+			pthread_join(x->look[i].thread, NULL);
+	}
+	if (stuck)
+		return;
+	pthread_cond_destroy(&x->cond);
+	pthread_mutex_destroy(&x->mutex);
+	free(x);
+	target_free(l);
+}
+
+/* Of one whose thread is stuck. */
+static void
+give_up(struct status *s, const char *db, int64_t timeout_ms)
+{
+	memset(s, 0, sizeof *s);
+	s->word = STATUS_ERROR;
+	s->lag_commits = s->lag_ms = -1;
+	err_set(&s->why, ERR_SYSTEM, "%s: its disk, or that of the replica, "
+	    "does not answer for %" PRId64 " ms", db, timeout_ms);
+}
+
 static int
-show(const struct targets *l, bool json, bool running)
+show(struct targets *l, bool json, bool running, int64_t timeout_ms)
 {
 	struct row *row = xcalloc(l->n, sizeof *row);
-	struct status_args a;
-	struct status s;
+	struct looks *x = looks_new(l);
+	struct status *s, stuck;
 	int rc = CMD_OK;
 	size_t i, c;
 
+	take_all(x, timeout_ms);
 	if (json)
 		printf("[");
 	for (i = 0; i < l->n; i++) {
-		memset(&a, 0, sizeof a);
-		a.db = l->t[i].db;
-		a.root = l->t[i].root;
-		a.meta = l->t[i].meta;
-		a.patience_ms = PATIENCE_MS;
-		if (l->t[i].sync_interval_ms > 0)
-			a.interval_ms = l->t[i].sync_interval_ms + PATIENCE_MS;
-		status_take(&a, &s);
-		fill(&row[i], &l->t[i], &s);
-		if (!well(&s, running))
+		s = &x->look[i].s;
+		if (x->look[i].late)
+			give_up(s = &stuck, l->t[i].db, timeout_ms);
+		fill(&row[i], &l->t[i], s);
+		if (!well(s, running))
 			rc = CMD_FAILED;
 		if (json) {
 			printf("%s\n", i == 0 ? "" : ",");
-			print_object(l->t[i].db, &row[i], &s);
+			print_object(l->t[i].db, &row[i], s);
 		}
-		status_free(&s);
+		status_free(s);
 	}
 	if (json)
 		puts(l->n == 0 ? "]" : "\n]");
@@ -298,6 +427,7 @@ show(const struct targets *l, bool json, bool running)
 		for (c = 0; c < COLUMNS; c++)
 			free(row[i].cell[c]);
 	free(row);
+	looks_free(x, l);
 	return cmd_check_stdout(rc);
 }
 
@@ -306,16 +436,18 @@ cmd_status(int argc, char **argv)
 {
 	bool json = false, running = false, no_expand = false;
 	const char *config = "";
+	int64_t timeout_ms = TIMEOUT_MS;
 	const struct opt opts[] = {
 		{ "config", OPT_STRING, &config },
 		{ "json", OPT_BOOL, &json },
 		{ "no-expand-env", OPT_BOOL, &no_expand },
 		{ "running", OPT_BOOL, &running },
+		{ "timeout", OPT_DURATION, &timeout_ms },
 		{ NULL, OPT_BOOL, NULL }
 	};
 	struct targets l;
 	struct err e;
-	int at = opt_parse(opts, argc, argv, &e), rc;
+	int at = opt_parse(opts, argc, argv, &e);
 
 	if (at == OPT_HELP) {
 		fputs(help, stdout);
@@ -327,7 +459,7 @@ cmd_status(int argc, char **argv)
 			err_hint(&e, "litestream status -h");
 		return cmd_fail(&e);
 	}
-	rc = show(&l, json, running);
-	target_free(&l);
-	return rc;
+	if (timeout_ms <= 0)
+		return cmd_usage(NULL, "timeout must be greater than 0");
+	return show(&l, json, running, timeout_ms);
 }

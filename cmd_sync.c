@@ -154,6 +154,8 @@ sync_one(const struct target *t, int64_t timeout_ms, bool json)
 
 	if (stat(t->db, &st) != 0)
 		rc = err_set(&e, ERR_SYSTEM, "database not found: %s", t->db);
+	else if (!S_ISREG(st.st_mode))
+		rc = err_set(&e, ERR_SYSTEM, "%s: not a regular file", t->db);
 	else
 		rc = await(t->db, meta, timeout_ms, &f, &e);
 	if (rc == 0)

@@ -3,6 +3,7 @@
 #ifndef DIRS_H
 #define DIRS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "config.h"
@@ -11,16 +12,14 @@
 
 struct dirs;
 
-/* NULL if none of c's is to be watched; c must outlive it. */
-struct dirs *dirs_new(const struct config *c);
-void	dirs_free(struct dirs *d);
-/* Becomes readable when names have changed; -1: it is only looked from time to
- * time. */
-int	dirs_fd(const struct dirs *d);
-/* When to call dirs_look(), since boot. */
-int64_t	dirs_next(const struct dirs *d);
-/* After dirs_fd() became readable, or the moment has come: adds to f what is
- * new, and removes what has gone. */
-void	dirs_look(struct dirs *d, struct fleet *f);
+/*
+ * Watches those of c: adds to f what is new, and removes what has gone.  Both
+ * must outlive it.  0; *d is NULL if there is none; -1.
+ */
+int	dirs_start(struct dirs **d, const struct config *c, struct fleet *f,
+	    struct err *e);
+/* True: it has ended, and d is gone.  False: a directory does not answer, and
+ * what was given to dirs_start() is still used. */
+bool	dirs_stop(struct dirs *d, int64_t timeout_ms);
 
 #endif

@@ -6,6 +6,9 @@
  *
  * Only fleet_collect(), the main thread's, joins.  Who waits looks from time to
  * time: a wait is rare, and ends with a disk.
+ *
+ * Under the mutex no path is looked at, as the disk of one database that does
+ * not answer would hold up all.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -32,6 +35,7 @@ struct fleet {
 	struct watch *watch;
 	struct levels *levels;
 	struct hooks *hooks;
+	struct claims *claims;
 	int note_fd;
 	bool stopping;
 	struct slot *slot;
@@ -48,6 +52,7 @@ fleet_new(struct watch *w, struct levels *l, struct hooks *h, int note_fd)
 	f->watch = w;
 	f->levels = l;
 	f->hooks = h;
+	f->claims = claims_new();
 	f->note_fd = note_fd;
 	f->slot = xgrow(NULL, 0, &f->cap, sizeof *f->slot);
 	return f;
@@ -88,28 +93,18 @@ fleet_free(struct fleet *f)
 		free_config(&s->cf);
 	}
 	free(f->slot);
+	claims_free(f->claims);
 	pthread_mutex_destroy(&f->mutex);
 	free(f);
 }
 
-/* By name, or as the same file under another. */
-static struct slot *
-find(struct fleet *f, const char *path)
+struct claims *
+fleet_claims(struct fleet *f)
 {
-	struct disk_stat a, b;
-	struct err absent;
-	bool there = disk_stat(path, &a, &absent) == 0;
-	struct slot *s;
-
-	for (s = f->slot; s < f->slot + f->n; s++)
-		if (is_used(s) && (strcmp(s->cf.pair.db_path, path) == 0 ||
-		    (there && disk_stat(s->cf.pair.db_path, &b, &absent) ==
-		    0 && a.dev == b.dev && a.ino == b.ino)))
-			return s;
-	return NULL;
+	return f->claims;
 }
 
-/* By name alone, which touches no disk, and not about to be forgotten. */
+/* One that is not about to be forgotten. */
 static struct slot *
 find_name(struct fleet *f, const char *path)
 {
@@ -122,15 +117,34 @@ find_name(struct fleet *f, const char *path)
 	return NULL;
 }
 
+/* One of that name, or replica. */
 static const struct slot *
-find_root(const struct fleet *f, const char *root)
+find_either(const struct fleet *f, const char *path, const char *root)
 {
 	const struct slot *s;
 
 	for (s = f->slot; s < f->slot + f->n; s++)
-		if (is_used(s) && strcmp(s->cf.pair.root, root) == 0)
+		if (is_used(s) && (strcmp(s->cf.pair.db_path, path) == 0 ||
+		    strcmp(s->cf.pair.root, root) == 0))
 			return s;
 	return NULL;
+}
+
+/* Whether it is open under another name; the mutex is not held. */
+static int
+refuse_twin(struct fleet *f, const char *path, struct err *e)
+{
+	struct disk_stat st;
+	struct err absent;
+
+	if (disk_stat(path, &st, &absent) != 0)
+		return 0;
+	if (claims_take(f->claims, path, &st, e) != 0) {
+		e->kind = ERR_USAGE;
+		return -1;
+	}
+	claims_drop(f->claims, path);
+	return 0;
 }
 
 static struct slot *
@@ -165,6 +179,7 @@ fill_slot(struct fleet *f, struct slot *s, const struct job_config *cf)
 	s->cf.pair.meta = cf->pair.meta == NULL ? NULL :
 	    xstrdup(cf->pair.meta);
 	s->cf.pair.hooks = f->hooks;
+	s->cf.pair.claims = f->claims;
 }
 
 int
@@ -174,13 +189,16 @@ fleet_add(struct fleet *f, const struct job_config *cf, struct err *e)
 	struct slot *s;
 	int rc = -1;
 
+	if (refuse_twin(f, cf->pair.db_path, e) != 0)
+		return -1;
 	pthread_mutex_lock(&f->mutex);
-	if ((other = find(f, cf->pair.db_path)) != NULL)
-		err_set(e, ERR_USAGE, "%s: is replicated already, as %s",
-		    cf->pair.db_path, other->cf.pair.db_path);
-	else if ((other = find_root(f, cf->pair.root)) != NULL)
+	other = find_either(f, cf->pair.db_path, cf->pair.root);
+	if (other != NULL && strcmp(other->cf.pair.root, cf->pair.root) == 0)
 		err_set(e, ERR_USAGE, "%s: is the replica of %s",
 		    cf->pair.root, other->cf.pair.db_path);
+	else if (other != NULL)
+		err_set(e, ERR_USAGE, "%s: is replicated already",
+		    cf->pair.db_path);
 	else if (f->stopping)
 		err_set(e, ERR_BUSY, "%s: shutting down", cf->pair.db_path);
 	else {

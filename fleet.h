@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "claims.h"
 #include "job.h"
 #include "levels.h"
 #include "util.h"
@@ -25,8 +26,12 @@ struct fleet *fleet_new(struct watch *w, struct levels *l,
 /* All have ended. */
 void	fleet_free(struct fleet *f);
 
+/* The database files that are open. */
+struct claims *fleet_claims(struct fleet *f);
+
 /* Starts one; cf and its paths are copied.  ERR_USAGE: it is there already,
- * under that name or another, or another has that replica. */
+ * under that name or another, or another has that replica; ERR_BUSY: all have
+ * been asked to end. */
 int	fleet_add(struct fleet *f, const struct job_config *cf,
 	    struct err *e);
 /* Asks one that was found in a directory to publish what is committed, and end;

@@ -7,6 +7,9 @@
  *
  * Everything that throws doubt on what is open (file moved, replica gone,
  * somebody else's file in the chain) closes it and opens it again.
+ *
+ * One that is stuck at work has a helper once a second, a thread that may get
+ * stuck, too: neither it nor the main thread ever waits for a disk.
  */
 #include <sys/stat.h>
 
@@ -24,6 +27,7 @@
 #define ABSENT_MS 10000		/* between looks for an absent database */
 #define POLL_MS 1000		/* where its directory cannot be watched */
 #define STUCK_MS 5000		/* at work without a step */
+#define TELL_MS 10000		/* the same, which others are told */
 
 struct job {
 	struct job_config cf;
@@ -45,6 +49,10 @@ struct job {
 	/* The main thread's: how far the work was, and when it got there. */
 	unsigned long steps;
 	int64_t steps_ms;
+	pthread_t helper;
+	bool helped;		/* there is one, or there was, to be joined */
+	atomic_bool helping;
+	bool told;		/* of this time */
 
 	struct upkeep upkeep;
 	bool opened_once, waiting;
@@ -82,6 +90,29 @@ rest(struct job *j, int64_t until, bool *names)
 	return go;
 }
 
+static void *
+help(void *arg)
+{
+	struct job *j = arg;
+
+	pair_relieve(&j->pair);
+	atomic_store(&j->helping, false);
+	return NULL;
+}
+
+static void
+send_helper(struct job *j)
+{
+	if (atomic_load(&j->helping))
+		return;
+	if (j->helped)
+		pthread_join(j->helper, NULL);
+	atomic_store(&j->helping, true);
+	j->helped = pthread_create(&j->helper, NULL, help, j) == 0;
+	if (!j->helped)
+		atomic_store(&j->helping, false);
+}
+
 bool
 job_look(struct job *j)
 {
@@ -91,9 +122,14 @@ job_look(struct job *j)
 	if (steps != j->steps || since > j->steps_ms) {
 		j->steps = steps;
 		j->steps_ms = now;
+		j->told = false;
 	}
 	if (since != 0 && now - j->steps_ms >= STUCK_MS)
-		pair_relieve(&j->pair);
+		send_helper(j);
+	if (since != 0 && now - j->steps_ms >= TELL_MS && !j->told) {
+		pair_tell_stuck(&j->pair, now - j->steps_ms);
+		j->told = true;
+	}
 	return since != 0;
 }
 
@@ -116,46 +152,6 @@ stopping(struct job *j)
 	return s;
 }
 
-/* While open; false: open anew; true: stop. */
-static bool
-serve(struct job *j)
-{
-	struct err e;
-	bool names;
-	int rc;
-
-	while (rest(j, upkeep_next(&j->upkeep), &names)) {
-		rc = upkeep_work(&j->upkeep, names, &e);
-		if (rc == 1 || (rc == -1 && e.kind == ERR_DAMAGED))
-			return false;
-	}
-	return !db_has_moved(j->pair.c.db) &&
-	    pair_root(&j->pair) != PAIR_ROOT_OTHER;
-}
-
-/* What needs a person, not patience. */
-static bool
-hopeless(const struct job *j, const struct err *e)
-{
-	if (e->kind == ERR_LOCKED)
-		return true;
-	if (j->cf.persistent)
-		return false;
-	if (e->kind == ERR_FOREIGN || e->kind == ERR_USAGE)
-		return true;
-	return !j->opened_once && (e->kind == ERR_SYSTEM ||
-	    e->kind == ERR_DAMAGED || e->kind == ERR_ABSENT);
-}
-
-static bool
-no_database(const struct job *j, const struct err *e)
-{
-	struct stat st;
-
-	return e->kind == ERR_ABSENT &&
-	    (stat(j->cf.pair.db_path, &st) != 0 || st.st_size == 0);
-}
-
 static void
 watch_all(struct job *j)
 {
@@ -173,6 +169,52 @@ watch_all(struct job *j)
 	free(base);
 	free(given);
 	free(dir);
+}
+
+/* While open; false: open anew; true: stop. */
+static bool
+serve(struct job *j)
+{
+	struct err e;
+	bool names;
+	int rc;
+
+	while (rest(j, upkeep_next(&j->upkeep), &names)) {
+		if (state_is_lost(&j->pair.state) &&
+		    !db_has_moved(j->pair.c.db)) {
+			if (pair_renew(&j->pair, &e) != 0)
+				return false;
+			watch_all(j);
+		}
+		rc = upkeep_work(&j->upkeep, names, &e);
+		if (rc == 1 || (rc == -1 && e.kind == ERR_DAMAGED))
+			return false;
+	}
+	return !db_has_moved(j->pair.c.db) &&
+	    pair_root(&j->pair) != PAIR_ROOT_OTHER;
+}
+
+/* What needs a person, not patience. */
+static bool
+hopeless(const struct job *j, const struct err *e)
+{
+	if (e->kind == ERR_LOCKED)
+		return !j->cf.found;	/* nobody is told to start it again */
+	if (j->cf.persistent)
+		return false;
+	if (e->kind == ERR_FOREIGN || e->kind == ERR_USAGE)
+		return true;
+	return !j->opened_once && (e->kind == ERR_SYSTEM ||
+	    e->kind == ERR_DAMAGED || e->kind == ERR_ABSENT);
+}
+
+static bool
+no_database(const struct job *j, const struct err *e)
+{
+	struct stat st;
+
+	return e->kind == ERR_ABSENT &&
+	    (stat(j->cf.pair.db_path, &st) != 0 || st.st_size == 0);
 }
 
 /* No database (yet): until its directory changes, or a moment. */
@@ -326,6 +368,7 @@ run(void *arg)
 	if (e.kind != ERR_NONE)
 		pair_tell_error(&j->pair, &e);
 	pair_close(&j->pair);
+	pair_unlock(&j->pair);
 	pthread_mutex_lock(&j->mutex);
 	j->ended = true;
 	j->end = e;
@@ -431,6 +474,8 @@ void
 job_free(struct job *j)
 {
 	pthread_join(j->thread, NULL);
+	if (j->helped)
+		pthread_join(j->helper, NULL);	/* finds it closed */
 	pair_free(&j->pair);
 	pthread_cond_destroy(&j->cond);
 	pthread_mutex_destroy(&j->mutex);

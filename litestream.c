@@ -7,6 +7,7 @@
  *	capture.c: capture.h ltx.h wal.h
  *	check.c: check.h ltx.h
  *	checkpoint.c: checkpoint.h
+ *	claims.c: claims.h
  *	client.c: client.h sock.h
  *	cmd.c: cmd.h
  *	cmd_check.c: cmd.h cmd_check.h config.h keys.h operand.h opt.h
@@ -62,7 +63,8 @@
  *	opt.c: opt.h
  *	output.c: output.h
  *	pages.c: be.h crc64.h pages.h
- *	pair.c: checkpoint.h hooks.h pair.h plan.h resume.h snapshot.h
+ *	pair.c: checkpoint.h claims.h hooks.h pair.h plan.h resume.h
+ *	    snapshot.h
  *	pass.c: merge.h pass.h plan.h
  *	plan.c: plan.h
  *	points.c: plan.h points.h

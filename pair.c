@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "checkpoint.h"
+#include "claims.h"
 #include "hooks.h"
 #include "pair.h"
 #include "plan.h"
@@ -63,15 +64,21 @@ show(struct pair *p, struct db *db)
 void
 pair_relieve(struct pair *p)
 {
+	struct state_facts f;
 	uint64_t size;
 
 	pthread_mutex_lock(&p->mutex);
 	if (p->open != NULL && checkpoint_must_let_go(p->open, &size) &&
-	    db_relieve(p->open))
+	    db_relieve(p->open)) {
 		log_line(LOG_ERROR, "replica does not answer, letting go of "
 		    "the WAL, which is too long: points in time will be "
 		    "missing", "path", p->cf.db_path, "size", I64(size), NULL);
+		state_get(&p->state, &f);
+		f.known = false;
+		state_note(&p->state, &f);
+	}
 	pthread_mutex_unlock(&p->mutex);
+	state_flush(&p->state, false);
 }
 
 void
@@ -82,16 +89,26 @@ pair_close(struct pair *p)
 	show(p, NULL);
 	db_close(p->c.db);
 	p->c.db = NULL;
+	if (p->claimed)
+		claims_drop(p->cf.claims, p->cf.db_path);
+	p->claimed = false;
+}
+
+void
+pair_unlock(struct pair *p)
+{
+	if (p->meta_lock >= 0)
+		close(p->meta_lock);
+	if (p->root_lock >= 0)
+		close(p->root_lock);
+	p->meta_lock = p->root_lock = -1;
 }
 
 void
 pair_free(struct pair *p)
 {
 	pair_close(p);
-	if (p->meta_lock >= 0)
-		close(p->meta_lock);
-	if (p->root_lock >= 0)
-		close(p->root_lock);
+	pair_unlock(p);
 	pages_free(&p->pages);
 	state_free(&p->state);
 	pthread_mutex_destroy(&p->mutex);
@@ -207,6 +224,26 @@ check_meta(const struct pair *p, const struct disk_owner *o, struct err *e)
 	return -1;
 }
 
+/* Made and locked anew where somebody has removed it. */
+static int
+open_meta(struct pair *p, const struct disk_owner *o, struct err *e)
+{
+	char *path = xasprintf("%s/.lock", p->meta);
+	struct stat ours, there;
+
+	if (p->meta_lock >= 0 && (stat(path, &there) != 0 ||
+	    fstat(p->meta_lock, &ours) != 0 || ours.st_dev != there.st_dev ||
+	    ours.st_ino != there.st_ino)) {
+		close(p->meta_lock);
+		p->meta_lock = -1;
+	}
+	free(path);
+	if (check_meta(p, o, e) != 0 || disk_mkdirs(p->meta, o, e) != 0 ||
+	    check_meta(p, o, e) != 0)
+		return -1;
+	return lock_one(&p->meta_lock, p->meta, o, e);
+}
+
 /* Locks and replica root. */
 static int
 open_root(struct pair *p, struct disk_owner *o, struct err *e)
@@ -216,9 +253,7 @@ open_root(struct pair *p, struct disk_owner *o, struct err *e)
 	char *parent;
 	int rc;
 
-	if (check_meta(p, o, e) != 0 || disk_mkdirs(p->meta, o, e) != 0 ||
-	    check_meta(p, o, e) != 0 ||
-	    lock_one(&p->meta_lock, p->meta, o, e) != 0)
+	if (open_meta(p, o, e) != 0)
 		return -1;
 	state_claim(&p->state, o, &p->facts);
 	if (!p->table_known) {
@@ -377,6 +412,24 @@ first_pass(struct pair *p, struct resume *r, struct err *e)
 	return 0;
 }
 
+/* The database, as nobody else of this process has it. */
+static int
+open_db(struct pair *p, struct err *e)
+{
+	struct disk_stat was, is;
+
+	if (disk_owner_of(p->cf.db_path, &p->c.em.owner, e) != 0 ||
+	    disk_stat(p->cf.db_path, &was, e) != 0 ||
+	    claims_take(p->cf.claims, p->cf.db_path, &was, e) != 0)
+		return -1;
+	p->claimed = true;
+	if (db_open(&p->c.db, p->cf.db_path, e) != 0 ||
+	    disk_stat(p->cf.db_path, &is, e) != 0)
+		return -1;
+	return same_inode(&was, &is) ? 0 : err_set(e, ERR_BUSY, "%s: was "
+	    "replaced while it was opened", p->cf.db_path);
+}
+
 int
 pair_open(struct pair *p, bool once, struct err *e)
 {
@@ -390,8 +443,7 @@ pair_open(struct pair *p, bool once, struct err *e)
 	c->em.db_path = c->db_path = p->cf.db_path;
 	c->em.pages = &p->pages;
 	c->cancel = p->cancel;
-	if (disk_owner_of(p->cf.db_path, &c->em.owner, e) != 0 ||
-	    db_open(&c->db, p->cf.db_path, e) != 0 ||
+	if (open_db(p, e) != 0 ||
 	    open_root(p, &c->em.owner, e) != 0 ||
 	    open_chain(p, &r, e) != 0 ||
 	    (!once && switch_mode(p, e) != 0) ||
@@ -435,6 +487,18 @@ bad:
 	    "compare", "path", p->cf.db_path, "error", e.text, NULL);
 }
 
+int
+pair_renew(struct pair *p, struct err *e)
+{
+	log_line(LOG_WARN, "local state was removed, creating it", "path",
+	    p->meta, NULL);
+	if (open_meta(p, &p->c.em.owner, e) != 0)
+		return -1;
+	pair_save(p);
+	state_flush(&p->state, true);
+	return 0;
+}
+
 void
 pair_tell(struct pair *p, enum state_word word, bool always)
 {
@@ -452,11 +516,18 @@ pair_tell(struct pair *p, enum state_word word, bool always)
 		f->db = p->pages.db;
 	}
 	state_set(&p->state, f, always);
-	if (p->failing && word == STATE_OK) {
-		p->failing = false;
+	if (word == STATE_OK && atomic_exchange(&p->failing, false))
 		hooks_post(p->cf.hooks, HOOKS_RECOVER, p->cf.db_path,
 		    p->cf.root, f->error, f->txid);
-	}
+}
+
+/* The hook is run for the first of several. */
+static void
+post_error(struct pair *p, const struct state_facts *f)
+{
+	if (!atomic_exchange(&p->failing, true))
+		hooks_post(p->cf.hooks, HOOKS_ERROR, p->cf.db_path,
+		    p->cf.root, f->error, f->txid);
 }
 
 void
@@ -471,10 +542,31 @@ pair_tell_error(struct pair *p, const struct err *e)
 		f->error_ms = time_wall_ms();
 	memcpy(f->error, text, sizeof text);
 	pair_tell(p, word, false);
-	if (!p->failing)
-		hooks_post(p->cf.hooks, HOOKS_ERROR, p->cf.db_path,
-		    p->cf.root, f->error, f->txid);
-	p->failing = true;
+	post_error(p, f);
+}
+
+/* The next pass of the pair's thread tells otherwise. */
+void
+pair_tell_stuck(struct pair *p, int64_t ms)
+{
+	struct state_facts f;
+	struct err e;
+
+	state_get(&p->state, &f);
+	if (f.word != STATE_OK)		/* it takes long, or was told */
+		return;
+	err_set(&e, ERR_SYSTEM, "%.100s: no progress for %lld s: its disk, or "
+	    "that of the database, does not answer", p->cf.root,
+	    (long long)ms / 1000);
+	log_line(LOG_ERROR, "stuck", "path", p->cf.db_path, "error", e.text,
+	    NULL);
+	f.word = STATE_ERROR;
+	f.since_ms = f.error_ms = time_wall_ms();
+	f.known = false;
+	snprintf(f.error, sizeof f.error, "%.*s", (int)sizeof f.error - 1,
+	    e.text);
+	state_note(&p->state, &f);
+	post_error(p, &f);
 }
 
 bool

@@ -14,6 +14,7 @@
 #include "state.h"
 #include "util.h"
 
+struct claims;
 struct hooks;
 
 struct pair_config {
@@ -23,6 +24,7 @@ struct pair_config {
 	bool adopt;		/* continue another database's replica */
 	int levels;		/* how many above level 0, without snapshots */
 	struct hooks *hooks;	/* told of errors; or NULL */
+	struct claims *claims;	/* of this process; NULL: there is one pair */
 };
 
 struct pair {
@@ -37,8 +39,8 @@ struct pair {
 	int meta_lock, root_lock;	/* held from the first open on */
 	struct disk_stat root, parent;	/* dev and ino of the replica root */
 	bool table_known, opened, root_deleted;
+	bool claimed;		/* the database file */
 	bool serving;		/* the first pass since it was opened is over */
-	bool failing;		/* an error was told, and no success since */
 	bool complete;		/* when last saved: all in the database file */
 
 	/* For other threads, state for other processes, too. */
@@ -46,6 +48,7 @@ struct pair {
 	pthread_mutex_t mutex;
 	struct db *open;	/* c.db, if it may be relieved */
 	atomic_ulong steps;	/* goes up while it works and is not stuck */
+	atomic_bool failing;	/* an error was told, and no success since */
 };
 
 /* cf's strings must outlive p; *cancel ends a long comparison. */
@@ -53,6 +56,8 @@ void	pair_init(struct pair *p, const struct pair_config *cf,
 	    const atomic_bool *cancel);
 /* Closes, and gives the locks back. */
 void	pair_free(struct pair *p);
+/* Gives the locks back before that, after pair_close(). */
+void	pair_unlock(struct pair *p);
 
 /*
  * Opens, and leaves a pin: the newest commit is in the replica then.  once:
@@ -62,6 +67,8 @@ void	pair_free(struct pair *p);
  */
 int	pair_open(struct pair *p, bool once, struct err *e);
 void	pair_close(struct pair *p);
+/* Makes the meta directory anew, which was removed. */
+int	pair_renew(struct pair *p, struct err *e);
 /* Closes the chain by a full image of the database (DESIGN 8). */
 int	pair_rebase(struct pair *p, const char *why, struct err *e);
 /* Saves table and position; a failure is only logged: it is a cache. */
@@ -70,8 +77,12 @@ void	pair_save(struct pair *p);
  * last pass is new.  The other: that it does not, and why. */
 void	pair_tell(struct pair *p, enum state_word word, bool always);
 void	pair_tell_error(struct pair *p, const struct err *e);
-/* From another thread, when p's is stuck: lets go of the WAL if that is about
- * to fill the application's disk. */
+/*
+ * From another thread, when p's is stuck.  Tells others, after so many ms, but
+ * for the status file: this touches no disk.  And with the disk: lets go of the
+ * WAL if that is about to fill the application's; writes the status file.
+ */
+void	pair_tell_stuck(struct pair *p, int64_t ms);
 void	pair_relieve(struct pair *p);
 /* Whether the replica has, by its names and headers, all that the newest state
  * takes. */

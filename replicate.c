@@ -12,6 +12,9 @@
  *
  * While a thread is at work it is looked at each second: one that is stuck must
  * not keep the WAL for ever (job.c).
+ *
+ * Directories are watched by threads of their own (dirs.c), as they are on
+ * disks that may not answer, too.
  */
 #include <sys/select.h>
 #include <sys/wait.h>
@@ -34,6 +37,7 @@
 #define BUSY_MS 10000		/* how long -once tries a locked database, */
 #define BUSY_STEP_MS 50		/* and how often */
 #define LEAVE_STEP_MS 100	/* between looks for the levels' end */
+#define DIRS_MS 1000		/* for the directories' end */
 #define LOOK_MS 1000		/* between looks at threads at work */
 #define GRACE_MS 5000		/* for giving up what takes long */
 #define NAP_MS 2		/* after events, which it gathers */
@@ -216,8 +220,6 @@ patience(const struct run *r)
 		at = r->cancel_at;
 	else if (r->stopping)
 		at = r->running > 0 ? r->leave_at : INT64_MAX;
-	else if (r->dirs != NULL)
-		at = dirs_next(r->dirs);
 	if (r->busy && at > now + LOOK_MS)
 		at = now + LOOK_MS;
 	if (at == INT64_MAX)
@@ -248,8 +250,6 @@ sleep_on(struct run *r)
 	FD_ZERO(&in);
 	add_fd(r->note[0], &in, &top);
 	add_fd(watch_fd(r->watch), &in, &top);
-	if (r->dirs != NULL)
-		add_fd(dirs_fd(r->dirs), &in, &top);
 	ts.tv_sec = (time_t)(ms / 1000);
 	ts.tv_nsec = (long)(ms % 1000) * 1000000;
 	if (pselect(top + 1, &in, NULL, NULL, ms < 0 ? NULL : &ts,
@@ -258,8 +258,6 @@ sleep_on(struct run *r)
 	while (read(r->note[0], note, sizeof note) > 0)
 		continue;
 	r->busy = fleet_wake(r->fleet);
-	if (r->dirs != NULL && !r->stopping)
-		dirs_look(r->dirs, r->fleet);
 	if (watch_fd(r->watch) >= 0 && FD_ISSET(watch_fd(r->watch), &in))
 		sleep_ms(NAP_MS);
 }
@@ -360,7 +358,9 @@ start_jobs(struct run *r, struct err *e)
 
 /*
  * Threads that do not even give up: their disk does not answer.  They cannot be
- * joined, and use what main would free: so the process ends here.
+ * joined, and use what main would free: so the process ends here.  A child that
+ * has not ended by then is left alone: it is the application, and may be about
+ * to end well.
  */
 static void
 leave_stuck(struct run *r)
@@ -374,6 +374,9 @@ leave_stuck(struct run *r)
 	for (i = 0; i < n; i++)
 		log_line(LOG_ERROR, "not replicated: the replica does not "
 		    "answer", "path", path[i], NULL);
+	if (r->child != 0)
+		log_line(LOG_ERROR, "the command still runs, and nothing is "
+		    "replicated any more", "pid", I64(r->child), NULL);
 	_exit(EXIT_FAILURE);
 }
 
@@ -394,7 +397,8 @@ run_jobs(struct run *r, struct err *e)
 	const struct replicate_args *a = r->a;
 
 	e->kind = ERR_NONE;
-	if (start_jobs(r, e) != 0)
+	if (start_jobs(r, e) != 0 ||
+	    dirs_start(&r->dirs, a->config, r->fleet, e) != 0)
 		stop(r);
 	else
 		r->control = control_start(a->config, r->fleet,
@@ -418,6 +422,17 @@ run_jobs(struct run *r, struct err *e)
 	return e->kind == ERR_NONE ? 0 : -1;
 }
 
+/* As leave_stuck(), but all that is replicated is published. */
+static void
+leave(const struct run *r, int rc, const struct err *e)
+{
+	if (rc != 0)
+		log_line(LOG_ERROR, "replication failed", "error", e->text,
+		    NULL);
+	log_line(LOG_INFO, "litestream shut down", NULL);
+	_exit(rc != 0 ? EXIT_FAILURE : r->child_status);
+}
+
 /* With levels and fleet around it. */
 static int
 run_fleet(struct run *r, struct err *e)
@@ -430,11 +445,10 @@ run_fleet(struct run *r, struct err *e)
 		return -1;
 	}
 	r->fleet = fleet_new(r->watch, r->levels, r->hooks, r->note[1]);
-	if (r->a->config != NULL)
-		r->dirs = dirs_new(r->a->config);
 	rc = run_jobs(r, e);
 	control_stop(r->control);
-	dirs_free(r->dirs);
+	if (!dirs_stop(r->dirs, DIRS_MS))
+		leave(r, rc, e);
 	while (!levels_stop(r->levels, LEAVE_STEP_MS))
 		continue;	/* no replica is left to it */
 	fleet_free(r->fleet);

@@ -4,9 +4,9 @@
  *
  * POSIX locks of a file end when the process closes any descriptor of it, so
  * what SQLite may have open in this process is never opened here: neither a
- * file that is known, whatever its name (device and inode are compared), nor
- * anything that is named as a -wal, -shm or -journal.  What is not a regular
- * file is not opened either: a fifo would block.
+ * file that is claimed, whatever its name (it is claimed here while its first
+ * bytes are read), nor anything that is named as a -wal, -shm or -journal.
+ * What is not a regular file is not opened either: a fifo would block.
  */
 #include <sys/stat.h>
 
@@ -34,6 +34,9 @@ struct file {
 struct scan {
 	const struct config_db *d;
 	bool replicas;		/* look for these */
+	const char *const *known;
+	size_t n_known;
+	struct claims *claims;
 	struct file *file;
 	size_t n, cap;
 	char **dir;		/* directories to be read */
@@ -207,6 +210,25 @@ compare_paths(const void *va, const void *vb)
 	return strcmp(*(char *const *)va, *(char *const *)vb);
 }
 
+/* Whether it is a database, and not one of those. */
+static bool
+is_new(const struct scan *s, const struct file *f)
+{
+	struct disk_stat st = { .dev = f->dev, .ino = f->ino };
+	struct err busy;
+	size_t i;
+	bool is;
+
+	for (i = 0; i < s->n_known; i++)
+		if (strcmp(s->known[i], f->path) == 0)
+			return false;
+	if (claims_take(s->claims, f->path, &st, &busy) != 0)
+		return false;
+	is = is_database(f->path);
+	claims_drop(s->claims, f->path);
+	return is;
+}
+
 /* One path for each file that is a database and not known; how many files that
  * are one were matched, known or not. */
 static size_t
@@ -224,7 +246,7 @@ choose(struct scan *s, char **paths, size_t *n)
 			continue;
 		}
 		first = f;
-		if (!f->known && is_database(f->path)) {
+		if (!f->known && is_new(s, f)) {
 			paths[(*n)++] = xstrdup(f->path);
 			matched++;
 		}
@@ -259,9 +281,11 @@ free_files(struct scan *s)
 
 int
 scan_dir(const struct config_db *d, const char *const *known,
-    size_t n_known, char ***paths, size_t *n, struct err *e)
+    size_t n_known, struct claims *claims, char ***paths, size_t *n,
+    struct err *e)
 {
-	struct scan s = { .d = d };
+	struct scan s = { .d = d, .known = known, .n_known = n_known,
+	    .claims = claims };
 	struct stat st;
 	size_t i;
 	int rc;
@@ -269,7 +293,7 @@ scan_dir(const struct config_db *d, const char *const *known,
 	*paths = NULL;
 	*n = 0;
 	rc = walk(&s, e);
-	for (i = 0; i < n_known && rc == 0; i++)
+	for (i = 0; i < n_known && rc == 0 && claims == NULL; i++)
 		if (stat(known[i], &st) == 0)
 			push_file(&s, xstrdup(known[i]), &st, false, true);
 	if (rc == 0) {

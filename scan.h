@@ -5,19 +5,22 @@
 
 #include <stddef.h>
 
+#include "claims.h"
 #include "config.h"
 #include "util.h"
 
 /*
  * The files beneath d->dir that d's pattern matches and that begin as SQLite
- * databases do, sorted, absolute; but none that known (paths) leads to under
- * any name: whoever has a database open must not open it here, as its locks
- * would go.  *paths and each of them malloc'd, see scan_free().  Directories
- * are not followed through symbolic links.  ERR_SYSTEM if nothing matches at
- * all, known or not, and d is not watched.
+ * databases do, sorted, absolute; but none of known (paths), and none that one
+ * of those leads to: by the claims, where this process has databases open, and
+ * no disk but that of the directory is touched; else (NULL) by the files.
+ * *paths and each of them malloc'd, see scan_free().  Directories are not
+ * followed through symbolic links.  ERR_SYSTEM if nothing matches at all, known
+ * or not, and d is not watched.
  */
 int	scan_dir(const struct config_db *d, const char *const *known,
-	    size_t n_known, char ***paths, size_t *n, struct err *e);
+	    size_t n_known, struct claims *claims, char ***paths, size_t *n,
+	    struct err *e);
 /* The directories in which scan_dir() looks, d->dir first; the same way. */
 int	scan_dirs(const struct config_db *d, char ***paths, size_t *n,
 	    struct err *e);

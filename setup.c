@@ -75,14 +75,14 @@ add_directory(struct setup *s, const struct config_db *d, struct err *e)
 
 	for (i = 0; i < s->n; i++)
 		known[i] = s->job[i].pair.db_path;
-	rc = scan_dir(d, known, s->n, &path, &n, e);
+	rc = scan_dir(d, known, s->n, NULL, &path, &n, e);
 	for (i = 0; rc == 0 && i < n; i++) {
 		entry = config_dir_entry(d, path[i]);
 		s->entry = xgrow(s->entry, s->n_entries, &s->cap_entries,
 		    sizeof(*s->entry));
 		s->entry[s->n_entries++] = entry;
 		add(s, entry);
-		s->job[s->n - 1].found = true;
+		s->job[s->n - 1].found = d->watch;
 	}
 	scan_free(path, n);
 	free(known);
@@ -99,9 +99,8 @@ refuse(const struct config *c, struct err *e)
 	return 0;
 }
 
-/* One database under two names would get two replicators. */
-static int
-refuse_twins(const struct setup *s, struct err *e)
+int
+setup_refuse_twins(const struct setup *s, struct err *e)
 {
 	struct disk_stat *st = xcalloc(s->n, sizeof *st);
 	struct err absent;
@@ -140,8 +139,6 @@ setup_load(struct setup *s, const char *path, bool expand_env, struct err *e)
 		if (s->config->db[i].path == NULL &&
 		    add_directory(s, &s->config->db[i], e) != 0)
 			goto bad;
-	if (refuse_twins(s, e) != 0)
-		goto bad;
 	return 0;
 bad:
 	setup_free(s);

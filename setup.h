@@ -29,6 +29,8 @@ struct setup {
 /* Databases of directories are those that are there now.  ERR_USAGE. */
 int	setup_load(struct setup *s, const char *path, bool expand_env,
 	    struct err *e);
+/* One database under two names would get two replicators: ERR_USAGE. */
+int	setup_refuse_twins(const struct setup *s, struct err *e);
 void	setup_free(struct setup *s);
 
 #endif

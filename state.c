@@ -123,11 +123,13 @@ state_init(struct state *s, const char *meta)
 	memset(s, 0, sizeof *s);
 	s->path = state_path(meta);
 	pthread_mutex_init(&s->mutex, NULL);
+	pthread_mutex_init(&s->writing, NULL);
 }
 
 void
 state_free(struct state *s)
 {
+	pthread_mutex_destroy(&s->writing);
 	pthread_mutex_destroy(&s->mutex);
 	free(s->path);
 }
@@ -334,12 +336,12 @@ write_file(struct state *s, struct err *e)
 }
 
 static void
-save(struct state *s)
+save(struct state *s, const struct state_facts *f)
 {
 	struct err e;
 
-	print(&s->f, s->written);
-	s->written_pass_ms = s->f.pass_ms;
+	print(f, s->written);
+	s->written_pass_ms = f->pass_ms;
 	if (write_file(s, &e) == 0)
 		s->failed = false;
 	else {
@@ -357,11 +359,15 @@ state_claim(struct state *s, const struct disk_owner *o,
 {
 	struct state_facts old;
 	struct err ignored;
+	bool was;
 
+	pthread_mutex_lock(&s->writing);
 	s->owner = *o;
-	if (s->claimed)
-		return;
+	was = s->claimed;
 	s->claimed = true;
+	pthread_mutex_unlock(&s->writing);
+	if (was)
+		return;
 	if (state_read(s->path, &old, &ignored) == 1) {
 		f->txid = old.txid;
 		f->txid_ms = old.txid_ms;
@@ -374,35 +380,59 @@ state_claim(struct state *s, const struct disk_owner *o,
 }
 
 void
-state_set(struct state *s, const struct state_facts *f, bool always)
+state_note(struct state *s, const struct state_facts *f)
 {
-	struct state_facts same = *f;
-	char text[STATE_SIZE];
-	bool changed;
-
 	pthread_mutex_lock(&s->mutex);
 	s->f = *f;
 	pthread_mutex_unlock(&s->mutex);
+}
+
+void
+state_flush(struct state *s, bool always)
+{
+	struct state_facts f, same;
+	char text[STATE_SIZE];
+
+	pthread_mutex_lock(&s->writing);
+	state_get(s, &f);
+	same = f;
 	same.pass_ms = s->written_pass_ms;
 	print(&same, text);
-	changed = memcmp(text, s->written, STATE_SIZE) != 0;
-	if (s->claimed && (changed || always))
-		save(s);
+	if (s->claimed && (always ||
+	    memcmp(text, s->written, STATE_SIZE) != 0))
+		save(s, &f);
+	pthread_mutex_unlock(&s->writing);
+}
+
+void
+state_set(struct state *s, const struct state_facts *f, bool always)
+{
+	state_note(s, f);
+	state_flush(s, always);
+}
+
+bool
+state_is_lost(const struct state *s)
+{
+	struct stat st;
+
+	return s->claimed && lstat(s->path, &st) != 0 && errno == ENOENT;
 }
 
 bool
 state_asked(struct state *s)
 {
 	struct stat st;
-	int64_t at;
+	int64_t at, was;
 
 	if (!s->claimed || lstat(s->path, &st) != 0)
 		return false;
 	at = mtime_ns(&st);
-	if (at == s->touched_ns)
-		return false;
+	pthread_mutex_lock(&s->writing);
+	was = s->touched_ns;
 	s->touched_ns = at;
-	return true;
+	pthread_mutex_unlock(&s->writing);
+	return at != was;
 }
 
 void

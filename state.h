@@ -68,7 +68,8 @@ struct state {
 	struct state_facts f;
 	_Atomic uint64_t count[STATE_COUNTERS];
 
-	/* Private to the thread that calls state_set(). */
+	/* Of who writes the file, which may take long. */
+	pthread_mutex_t writing;
 	struct disk_owner owner;
 	bool claimed, failed;
 	char written[STATE_SIZE];
@@ -83,8 +84,13 @@ void	state_free(struct state *s);
 void	state_claim(struct state *s, const struct disk_owner *o,
 	    struct state_facts *f);
 /* The new facts.  They are written if more than pass_ms has changed, or always;
- * a failure is only logged, once. */
+ * a failure is only logged, once.  For any thread. */
 void	state_set(struct state *s, const struct state_facts *f, bool always);
+/* The same in two steps, of which the first touches no disk. */
+void	state_note(struct state *s, const struct state_facts *f);
+void	state_flush(struct state *s, bool always);
+/* Whether the file, or its directory, was removed. */
+bool	state_is_lost(const struct state *s);
 /* Whether somebody has asked since: write the outcome of the next pass. */
 bool	state_asked(struct state *s);
 /* For any thread. */

@@ -402,7 +402,7 @@ status_take(const struct status_args *a, struct status *s)
 	char *path = state_path(meta);
 	struct err cannot;
 	struct stat st;
-	bool is_there;
+	bool is_file, is_there;
 	int got, held;
 	long pid = 0;
 
@@ -416,12 +416,17 @@ status_take(const struct status_args *a, struct status *s)
 		s->root = xstrdup(a->root);
 	else if (s->f.root[0] == '/')
 		s->root = xstrdup(s->f.root);
-	is_there = stat(a->db, &st) == 0 && st.st_size > 0;
+	is_there = stat(a->db, &st) == 0;
+	is_file = !is_there || S_ISREG(st.st_mode);
+	is_there = is_there && is_file && st.st_size > 0;
 	if (is_there)
 		look_at_wal(s, a, path);
 	look_at_replica(s);
 	set_lag_time(s);
-	if (!is_there)
+	if (!is_file) {
+		s->word = STATUS_ERROR;
+		err_set(&s->why, ERR_SYSTEM, "%s: not a regular file", a->db);
+	} else if (!is_there)
 		s->word = STATUS_NO_DATABASE;
 	else if (got == 1)
 		judge(s, a->interval_ms);

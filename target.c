@@ -42,6 +42,25 @@ same_db(const char *a, const char *b)
 	    x.ino == y.ino);
 }
 
+/* By its name, which touches no disk but that of the configuration: another
+ * database's may not answer.  1; 0: the configuration has no such name; -1. */
+static int
+by_name(struct targets *l, const char *path, bool expand_env, const char *db,
+    struct err *e)
+{
+	struct config *c;
+	struct config_db *d;
+
+	if (config_load(path, expand_env, &c, e) != 0)
+		return -1;
+	if ((d = config_find(c, db)) != NULL) {
+		add(l, db, d->root, d->meta_path, d->sync.interval_ms);
+		config_db_free(d);
+	}
+	config_free(c);
+	return d != NULL;
+}
+
 /* The databases of the configuration; db: only that one. */
 static int
 from_config(struct targets *l, const char *path, bool expand_env,
@@ -50,7 +69,10 @@ from_config(struct targets *l, const char *path, bool expand_env,
 	const struct job_config *j;
 	struct setup s;
 	size_t i;
+	int rc;
 
+	if (db != NULL && (rc = by_name(l, path, expand_env, db, e)) != 0)
+		return rc < 0 ? -1 : 0;
 	if (setup_load(&s, path, expand_env, e) != 0)
 		return -1;
 	for (i = 0; i < s.n; i++) {

@@ -19,7 +19,7 @@ _litestream_flags() {
 	litestream:prune)
 		echo -keep -dry-run ;;
 	litestream:status)
-		echo -json -running -config -no-expand-env ;;
+		echo -json -running -timeout -config -no-expand-env ;;
 	litestream:sync)
 		echo -wait -timeout -json -socket -config -no-expand-env ;;
 	litestream:check)

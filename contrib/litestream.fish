@@ -67,6 +67,7 @@ complete -c litestream -n '__fish_seen_subcommand_from prune' -o dry-run -d 'onl
 
 complete -c litestream -n '__fish_seen_subcommand_from status' -o json -d 'print JSON'
 complete -c litestream -n '__fish_seen_subcommand_from status' -o running -d 'status 1 also where no replicator runs'
+complete -c litestream -n '__fish_seen_subcommand_from status' -o timeout -x -d 'how long to wait for disks'
 complete -c litestream -n '__fish_seen_subcommand_from status' -o config -r -d 'configuration file'
 complete -c litestream -n '__fish_seen_subcommand_from status' -o no-expand-env -d 'leave $NAME in it alone'
 

@@ -168,8 +168,29 @@ status 2 'no configuration, no operand' env \
 status 1 'a name with an escape' env LITESTREAM_CONFIG="$T/none.yml" \
     "$LS" status "$(printf '\033x.db')"
 matches 'reaches no terminal' "$T/out" '^/.*\\x1bx\.db'
+status 1 'a directory' "$LS" status -json "$T"
+matches 'is none' out '"error": ".*: not a regular file"'
+status 1 'sync of one' "$LS" sync "$T"
+matches 'says the same' err '^Error: .*: not a regular file'
+status 2 'no time at all' "$LS" status -timeout 0s "$db"
 status 2 'an unknown flag' "$LS" status -nonsense
 ok 'help' "$LS" status -h
+
+# The meta directory is a cache: it may be removed at any time.
+stop_replicate; result $? 'clean stop'
+start_replicate "$db" "$dir"
+reach ok 'a replicator'
+before=$(grep -c -e comparing -e opening log)
+mv "$T/.a.db-litestream" "$T/was"
+reach ok 'its meta directory is removed: that is made anew'
+ok 'and it hears' "$LS" sync "$db"
+status 5 'there is a lock again' \
+    "$LS" replicate -once "$db" "file://$T/backup/other"
+rm "$T/.a.db-litestream/status"
+reach ok 'only the status file'
+ok 'it hears' "$LS" sync "$db"
+is 'nothing is compared or opened again' \
+    "$(grep -c -e comparing -e opening log)" "$before"
 
 # Damage to the status file is not believed, nor is a link followed.
 stop_replicate; result $? 'clean stop'

@@ -110,6 +110,27 @@ is 'and only there' "$(ls "$T/others")" x.db
 stop_replicate
 result $? 'a clean stop'
 
+# One that another replicator has.
+mkdir "$T/shared"
+sed "s|$T/cur|$T/shared|; s|$T/turned|$T/taken|" "$T/cur.yml" >"$T/yml"
+sql "$T/shared/l.db" 'PRAGMA journal_mode = wal; CREATE TABLE t(a)' >/dev/null
+"$LS" replicate "$T/shared/l.db" "file://$T/taken/l.db" >"$T/holder.log" \
+    2>&1 </dev/null &
+holder=$!; track "$holder"
+ok 'one replicator' poll 20 restore_same "$T/shared/l.db" "$T/taken/l.db"
+"$LS" replicate -config "$T/yml" >"$T/log" 2>&1 </dev/null &
+PID=$!; track "$PID"
+poll 20 grep -q 'level=ERROR.*shared/l[.]db.*lock' "$T/log"
+result $? 'another says that it is locked'
+kill -TERM "$holder"; wait "$holder"
+result $? 'the first ends'
+sql "$T/shared/l.db" 'INSERT INTO t VALUES(9)'
+poll 30 restore_same "$T/shared/l.db" "$T/taken/l.db"
+result $? 'the other takes over'
+is 'and has complained once' "$(grep -c level=ERROR "$T/log")" 1
+stop_replicate
+result $? 'a clean stop'
+
 # No look follows after 21 s but the one whether it is the same directory.
 is_quiet() { [ "$(date +%s)" -ge $((began + 26)) ]; }
 ok 'a directory through a link: long quiet' poll 40 is_quiet

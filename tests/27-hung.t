@@ -53,7 +53,7 @@ END
 replicated() { poll 20 restore_same "$1" "$2"; }
 start() {
 	SHIM_HANG=$T/hang SHIM_ROOT=$T/hung LD_PRELOAD=$T/shim.so \
-	    "$LS" replicate -config "$T/yml" >"$T/log" 2>&1 </dev/null &
+	    "$LS" replicate -config "$T/yml" "$@" >"$T/log" 2>&1 </dev/null &
 	PID=$!; track "$PID"
 }
 
@@ -65,6 +65,10 @@ ok 'hung: the application writes 60 MB on a disk of 32' \
     python3 "$T/app.py" "$a" 60
 sed 's/^/# /' "$T/out"
 matches 'hung: it is said' "$T/log" 'level=ERROR.*does not answer'
+sql "$a" 'PRAGMA wal_checkpoint(TRUNCATE)' >"$T/out"
+is 'hung: the WAL, let go of, is emptied' "$(cat "$T/out")" '0|0|0'
+status 1 'hung: the status is not that of an empty WAL' \
+    "$LS" status -config "$T/yml" "$a"
 ok 'hung: another database is written' python3 "$T/app.py" "$b" 1
 ok 'hung: and replicated' replicated "$b" "$T/well/b"
 rm "$T/hang"
@@ -88,4 +92,27 @@ start
 ok 'started again: all is there' replicated "$a" "$T/hung/a"
 stop_replicate
 result $? 'a clean stop'
+
+# An application that does not end is not killed, but it is told apart.
+cat >"$T/child" <<'END'
+trap : TERM
+echo $$ >"$1.tmp"; mv "$1.tmp" "$1"
+while test -e "$1"; do sleep .1; done
+END
+start -exec "sh $T/child $T/pid"
+ok 'with a command' poll 10 test -e "$T/pid"
+child=$(cat "$T/pid"); track "$child"
+: >"$T/hang"
+sql "$a" 'UPDATE t SET b = randomblob(9) WHERE id = 4'
+poll 10 sh -c "ls '$T/hung/a/ltx/0' | grep -q '[.]tmp$'"
+kill -TERM "$PID"
+ok 'the command is told' poll 10 grep -q 'signal received' "$T/log"
+kill -TERM "$PID"
+_reap
+is 'hung, with a command that goes on: status' "$?" 1
+matches 'it is said who goes on' "$T/log" \
+    "level=ERROR msg=\"the command still runs.*pid=$child"
+kill -0 "$child"
+result $? 'and it does'
+rm "$T/pid" "$T/hang"
 done_testing

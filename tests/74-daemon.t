@@ -13,6 +13,7 @@ make_db() {	# NAME
 }
 daemon() {	# NAME CMD...: log in NAME.log; sets PID
 	_name=$1; shift
+	rm -f "$_name.log"	# no line of a former one is waited for
 	"$@" >"$_name.log" 2>&1 </dev/null &
 	PID=$!; track $PID
 }
