@@ -12,7 +12,7 @@
  *			"once" or "on"; errno 0: half of it is done; reads:
  *			the Kth of those that read; others: of those that
  *			look (stat, readdir), lock, or make a thread, a
- *			process or a pipe
+ *			process, a pipe or a connection
  *	SHIM_CLEAR	file: while it exists nothing fails
  *	SHIM_HIT	file to create when something was made to fail
  *	SHIM_ALLOC	K:MODE: the Kth allocation of the program fails
@@ -29,6 +29,7 @@
 #define _GNU_SOURCE
 
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
@@ -496,12 +497,18 @@ DIR *
 opendir(const char *path)
 {
 	static DIR *(*next)(const char *);
+	DIR *d;
 
 	NEXT(next, "opendir");
 	if (is_ours(path) && fail_kind == READS && fail_error != 0 &&
 	    may_read(path) == 1)
 		return NULL;
-	return next(path);
+	if ((d = next(path)) != NULL && is_ours(path)) {
+		pthread_mutex_lock(&mutex);
+		set_path(dirfd(d), path);
+		pthread_mutex_unlock(&mutex);
+	}
+	return d;
 }
 
 /* Content */
@@ -702,6 +709,8 @@ CHANGE(futimens, (int fd, const struct timespec ts[2]), (fd, ts),
     path_of(fd) != NULL, .op = TIMES, .path = path_of(fd), .fd = fd)
 CHANGE(fchmod, (int fd, mode_t mode), (fd, mode),
     path_of(fd) != NULL, .op = CHMOD, .path = path_of(fd), .fd = fd)
+CHANGE(chmod, (const char *path, mode_t mode), (path, mode),
+    is_ours(path), .op = CHMOD, .path = path, .fd = -1)
 CHANGE(rename, (const char *from, const char *to), (from, to),
     is_ours(from) || is_ours(to),
     .op = RENAME, .path = from, .path2 = to, .fd = -1)
@@ -807,7 +816,7 @@ name(int fd, int what, ...) \
 FCNTL_LIKE(fcntl)
 FCNTL_LIKE(fcntl64)
 
-/* Threads, processes, pipes */
+/* Threads, processes, pipes, sockets: these have no path */
 
 static int
 none_left(void)
@@ -826,23 +835,24 @@ pthread_create(pthread_t *t, const pthread_attr_t *a, void *(*f)(void *),
 	return none_left() ? EAGAIN : next(t, a, f, arg);
 }
 
-pid_t
-fork(void)
-{
-	static pid_t (*next)(void);
-
-	NEXT(next, "fork");
-	return none_left() ? -1 : next();
+#define MAKE(type, name, params, args) \
+type \
+name params \
+{ \
+	static type (*next) params; \
+\
+	NEXT(next, #name); \
+	return none_left() ? -1 : next args; \
 }
-
-int
-pipe(int fds[2])
-{
-	static int (*next)(int[2]);
-
-	NEXT(next, "pipe");
-	return none_left() ? -1 : next(fds);
-}
+MAKE(pid_t, fork, (void), ())
+MAKE(int, pipe, (int fds[2]), (fds))
+MAKE(int, socket, (int a, int b, int c), (a, b, c))
+MAKE(int, bind, (int fd, const struct sockaddr *a, socklen_t n), (fd, a, n))
+MAKE(int, connect, (int fd, const struct sockaddr *a, socklen_t n), (fd, a, n))
+MAKE(int, listen, (int fd, int n), (fd, n))
+MAKE(int, accept, (int fd, struct sockaddr *a, socklen_t *n), (fd, a, n))
+MAKE(ssize_t, send, (int fd, const void *p, size_t n, int how),
+    (fd, p, n, how))
 
 /* Memory */
 
