@@ -162,6 +162,23 @@ follow
 ok 'a gap: as far as it goes' poll 30 at "$one"
 mv "${missing##*/}" "$missing"
 catches_up 'and on, when it is closed'
+# Files that are whole, and do not go with the others.
+txid=$(newest); next=$((0x$txid + 1))
+wrong() {	# TITLE REGEX PAGE-SIZE COMMIT PAGE=CHAR...
+	_title=$1 _regex=$2
+	PAGE_SIZE=$3; export PAGE_SIZE; shift 3; _commit=$1; shift
+	file big 0 $next $next "$_commit" 4000000000000 0 0 0 "$@"
+	unset PAGE_SIZE
+	waits "msg=\"follow: error applying updates\" .*$_regex"
+	rm "big/ltx/0/$(printf '%016x-%016x.ltx' $next $next)"
+	is "$_title: stays as it was" "$(dump f.db)" "$(dump good.db)"
+}
+"$LS" restore -o good.db "file://$T/big"
+wrong 'pages that no file has' 'page [0-9]+ is missing from' 1024 \
+    $(($(sql good.db 'PRAGMA page_count') + 2)) 1=a
+wrong 'more pages than a file can have' 'pages do not fit into' 1024 900000 1=a
+wrong 'another page size' 'page 2 is missing from' 512 9 1=a
+rm good.db*
 ok 'a stop' stop_replicate
 "$LS" restore -o good.db "file://$T/big"
 is 'the standby is what is restored' "$(dump f.db)" "$(dump good.db)"
@@ -226,6 +243,15 @@ status 6 'a replica that cannot be compared' "$LS" replicate -once other.db \
     "file://$T/big"
 matches 'is refused' err '^Error: .*/big: cannot be told to be the replica of'
 matches 'with advice' err '^Try: -adopt if it is'
+
+# A name of any bytes, in JSON; the configuration that the environment names.
+odd=$(printf 'a\r\303.db')
+make_db "$odd"
+status 1 'a name that is no text' "$LS" status -json "$odd" "file://$T/none"
+matches 'is valid JSON' out 'a\\r\\ufffd[.]db'
+printf 'dbs: [{path: %s, replica: {path: %s}}]\n' "$T/a.db" "$T/r" >env.yml
+ok 'a configuration by the environment' env LITESTREAM_CONFIG="$T/env.yml" \
+    "$LS" ltx "$T/a.db"
 
 # Levels that are not configured.
 mkdir big/ltx/5

@@ -58,6 +58,33 @@ make_ltx 0 2 2 2 2000 0 0 0 1=b
 make_ltx 0 3 3 2 3000 7 0 99 1=c
 is 'a merge that has not the fingerprint it would claim is not made' \
     "$(merged)" 0
+rm -rf "$dir"
+make_ltx 0 1 1 2 1000 7 0 99 1=a 2=a
+status 4 'verify: the first file has not the fingerprint that it claims' \
+    "$LS" verify "$url"
+matches 'which is said' "$T/out" 'fingerprint mismatch'
+# Of two page sizes.
+sizes() {	# SALT PAGE...: of the first file; the second has larger pages
+	rm -rf "$dir"
+	make_ltx 0 1 1 2 1000 "$1" 0 99 1=a 2=a; shift
+	PAGE_SIZE=1024; export PAGE_SIZE
+	make_ltx 0 2 2 2 2000 0 0 0 "$@"
+	make_ltx 0 3 3 2 3000 0 0 0 1=c
+	unset PAGE_SIZE
+}
+sizes 0 1=b 2=b
+ok 'a full image of another page size' "$LS" verify "$url"
+status 4 'is no database' "$LS" verify -full "$url"
+matches 'says SQLite' "$T/out" '^damage: .*file is not a database'
+ok 'restored' "$LS" restore -o "$T/sizes.db" "$url"
+is 'is that' "$(fold -w 1024 "$T/sizes.db" | cut -c1 | tr -d '\n')" cb
+[ "$(merged)" -gt 0 ]; result $? 'and hides the files before it'
+sizes 0 1=b
+status 4 'a part of an image of another page size' "$LS" restore \
+    -o "$T/no.db" "$url"
+is 'is not merged' "$(merged)" 0
+sizes 7 1=b 2=b
+is 'nor is one after a file without its fingerprint' "$(merged)" 0
 # A page that comes back is in the file with which it does.
 for pages in '1=c 2=c' 1=c; do
 	rm -rf "$dir"

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Errors: every call of every command fails once with EIO.
+"""Errors: every call of every command fails once with EIO, some with EINTR.
 
     errors.py [STEP:CLASS:K]
 
@@ -99,11 +99,14 @@ def play(args, directory):
     all_.total, all_.with_db, trials = [0] * len(KINDS), True, []
     for s in all_.steps:
         n = count(all_, s)
+        errors = ('EIO', 'EINTR') if s.kind == 'restore' or \
+            s is all_.steps[0] else ('EIO',)
         all_.total = [a + n[b] for a, b in zip(all_.total, KINDS)]
         kind = KIND.get(s.kind, Once)
-        trials += [kind(all_, s, what, k, 'EIO', 'once')
+        trials += [kind(all_, s, what, k, error, 'once')
                    for what in ('calls', 'reads', 'others')
-                   for k in range(1, n[what] + 1)]
+                   for k in range(1, n[what] + 1) for error in errors
+                   if (error, what) != ('EINTR', 'others')]
     all_.perform([t for t in trials if not args.only or
                   t.name.startswith(args.only + ':')], None)
     return all_.report()

@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
 """ltxmake.py FILE MIN MAX COMMIT STAMP SALT PRE POST PAGE=CHAR...: a file of
-512-byte pages, each filled with one character; SALT, PRE and POST are claims
-that nobody checks here."""
+512-byte pages (PAGE_SIZE: of others), each filled with one character; SALT, PRE
+and POST are claims that nobody checks here."""
+import os
 import struct
 import sys
 
 sys.dont_write_bytecode = True
 from crash import crc64
 
-SIZE, FLAG = 512, 1 << 63
+SIZE, FLAG = int(os.environ.get('PAGE_SIZE', 512)), 1 << 63
 path = sys.argv[1]
 low, high, commit, stamp, salt, pre, post = map(int, sys.argv[2:9])
 out = struct.pack('>4sIIIQQQQQQIIQIQQ', b'LTX1', 2, SIZE, commit, low, high,
@@ -28,7 +29,8 @@ def varint(n):
 for arg in sys.argv[9:]:
     pgno, char = arg.split('=')
     page = char.encode() * SIZE
-    block = b'\xf0' + b'\xff' + bytes([SIZE - 15 - 255]) + page
+    block = b'\xf0' + b'\xff' * ((SIZE - 15) // 255) + \
+        bytes([(SIZE - 15) % 255]) + page
     head = struct.pack('>IHI', int(pgno), 1, len(block))
     index += varint(int(pgno)) + varint(len(out)) + \
         varint(len(head) + len(block))
