@@ -328,22 +328,24 @@ locate(struct follow *f, struct err *e)
 	struct store_list l;
 	uint64_t next = 0;
 	struct err ignored;
+	int rc = 0;
 
 	if (standby_begin(f->ap.db, &st, e) != 0 ||
 	    standby_end(f->ap.db, e) != 0 ||
 	    store_list(f->root, -1, &l, e) != 0)
 		return -1;
 	f->ap.at.txid = f->noted;
-	if (!stands_at(f, &l, f->noted, st.counter) &&
-	    (read_txid(f->next, &next, &ignored) != 1 ||
-	    !stands_at(f, &l, next, st.counter))) {
+	if (stands_at(f, &l, f->noted, st.counter))
+		rc = disk_unlink(f->next, e);	/* what was not done */
+	else if (read_txid(f->next, &next, &ignored) != 1 ||
+	    !stands_at(f, &l, next, st.counter)) {
 		f->whole = true;
 		log_line(LOG_WARN, "the standby is not as it was left, or the "
 		    "replica is not: comparing all of it", "output", f->out,
 		    NULL);
 	}
 	store_list_free(&l);
-	return f->ap.at.txid == f->noted ? 0 : take_next(f, e);
+	return f->ap.at.txid == f->noted ? rc : take_next(f, e);
 }
 
 static int

@@ -192,6 +192,13 @@ follow; stop
 ok 'another history of that length is followed, not mixed in' same
 is 'another history: the value' "$(value)" 77
 
+# What a change that was not made has left
+echo 00000000000000ff >"$out-txid.tmp"
+follow
+ok 'OUT-txid.tmp of a change that was not made goes' poll 20 \
+    sh -c "! test -e '$out-txid.tmp'"
+stop
+
 # A first restore that fails after the image is there
 rm -rf "$T/dir" && mkdir -p "$T/dir/x.db-txid"
 status 1 'OUT-txid cannot be written: status 1' timeout 20 \
