@@ -59,7 +59,7 @@ POINTS = -Wl,--wrap=db_pin,--wrap=db_unpin_old,--wrap=db_unpin_all \
 	-Wl,--wrap=snapshot_rebase,--wrap=sleep_ms \
 	-Wl,--wrap=time_mono_ms,--wrap=time_wall_ms
 SCHEDULE = tests/schedule.c tests/schedule_app.c tests/schedule_ours.c \
-	tests/schedule_state.c tests/schedule_world.c
+	tests/schedule_search.c tests/schedule_state.c tests/schedule_world.c
 FUZZ = tests/fuzz/chain.c tests/fuzz/config.c tests/fuzz/form.c \
 	tests/fuzz/fuzz.h tests/fuzz/ltx-fixed.c tests/fuzz/ltx.c \
 	tests/fuzz/main.c tests/fuzz/mem.c tests/fuzz/opt.c \

@@ -1,16 +1,19 @@
 #!/bin/sh
 # SPDX-License-Identifier: ISC
 # What comes between any two steps of a pass or a checkpoint (schedule.c says
-# how, and what must hold).  Longer: tests/bin/schedule -depth 8, which takes
-# hours, with -ops "commit sync window step run" minutes; -walks 100000.
+# how, and what must hold).  Longer: torture.sh.
 . "$(dirname "$0")/lib.sh"
 
 schedule() {
 	"$TESTS/bin/schedule" "$@"
 }
-explored() {	# TITLE OPTIONS...
-	ok "$@"
-	sed 's/^/# /' "$T/out"
+explored() {	# TITLE DEPTH OPTIONS...
+	title=$1 depth=$2
+	shift 2
+	ok "$title: no failure" schedule -depth "$depth" "$@"
+	tail -n 2 "$T/out"
+	matches "$title: every schedule of $depth elements" "$T/out" \
+	    "# depth $depth complete"
 }
 seed=${SEED:-$(date +%s)}
 
@@ -70,8 +73,11 @@ another thread ends the pins during an audit
 audit:2 relieve grow app.passive
 END
 
-explored 'windows' schedule -seconds 4 -depth 8 \
-    -ops 'commit grow app.passive app.restart sync window step run'
-explored 'all at random' schedule -seconds 5 -walks 100000 -seed "$seed"
-matches 'it did search' "$T/out" 'walks from seed'
+explored 'everything' 2
+explored 'windows' 8 -ops commit,app.passive,app.restart,sync,window,step
+explored 'leaving and coming back' 8 \
+    -ops commit,app.open,app.close,read,unread,sync,step,kill,start
+ok 'all at random' schedule -seconds 4 -walks 100000 -seed "$seed"
+sed 's/^/# /' "$T/out"
+matches 'it did walk' "$T/out" 'walks from seed'
 done_testing

@@ -33,7 +33,7 @@ struct ours_answer {
 	char point[12];		/* where it stands */
 	char text[240];
 	int32_t passed;		/* points since the operation began */
-	bool open, doubt, tail, found, intact, failing, relieved;
+	bool inited, open, doubt, tail, found, intact, failing, relieved;
 	bool settled, clean;	/* as last saved */
 	uint32_t commit, audit_next;
 	uint64_t txid, saved_txid;
@@ -52,7 +52,8 @@ enum who { APP, OURS, DRIVER };
 enum need {
 	N_OPEN = 1, N_CLOSED = 2, N_READ = 4, N_UNREAD = 8,	/* app */
 	N_PAIR = 16, N_NO_PAIR = 32, N_MIDDLE = 64, N_ALIVE = 128,
-	N_POINTS = 256	/* not a condition: it has points */
+	N_POINTS = 256,	/* not a condition: it has points */
+	N_PASS = 512	/* nor this: it has a pass in it */
 };
 
 struct op {
@@ -92,24 +93,44 @@ bool	world_in_the_middle(void);
 void	world_finish(bool by_kill);
 /* Of this schedule; "": none. */
 const char *world_failure(void);
-uint64_t world_key(void);
+/* The state, and what it would be if the replicator were killed. */
+uint64_t world_key(bool coarse, uint64_t *killed);
+/* The point at which it stands matters to nobody else. */
+bool	world_at_rest(void);
 /* A line about what was done so far. */
 void	world_count(int64_t ms);
 int64_t	now_ms(void);
 _Noreturn void die(const char *what);
 
+/* Every schedule to a depth (schedule_search.c), until a moment. */
+struct search_config {
+	int depth;
+	bool fine, coarse, barred[OPS];
+	int64_t start, until;
+};
+void	search(const struct search_config *cf);
+/* Of the driver (schedule.c). */
+void	search_failed(const struct schedule *s);
+bool	search_given_up(void);
+
 /* What world_key() is made of (schedule_state.c). */
 struct situation {
 	const char *path, *wal, *shm;
-	pid_t app;
 	uint64_t newest;	/* image, and its pages */
-	uint32_t pages;
-	bool open, reading, middle, as_saved;
+	uint32_t pages, read_mark;
+	uint64_t txid;		/* the replica's newest, and its pages */
+	uint32_t commit;
+	bool open, reading, middle, as_saved, killed, excused, coarse;
 	uint8_t op;
 	const struct ours_answer *a;
 };
-uint64_t state_key(const struct situation *s);
+uint64_t state_key(const struct situation *s, uint64_t *killed);
+/* The mark that a read transaction gets which begins now. */
+uint32_t state_read_mark(const char *shm);
 
+/* Whoever wrote to a file does this: times are as coarse as the kernel's tick,
+ * within which many elements are done. */
+void	stamp(const char *path);
 bool	read_all(int fd, void *p, size_t n);
 bool	write_all(int fd, const void *p, size_t n);
 uint64_t hash_bytes(uint64_t h, const void *p, size_t n);

@@ -34,7 +34,7 @@ static struct ours {
 	struct pair pair;
 	struct audit audit;
 	bool inited, in_pin, in_save, fail_publish;
-	int passed;		/* points of the operation, */
+	int passed;		/* points of the operation that count, */
 	int counted;		/* and those since it was told to go on */
 	int64_t slept;
 	char root[256], path[256], scratch[256];
@@ -51,6 +51,7 @@ describe(int what, const char *point, const struct err *e)
 	snprintf(r->point, sizeof r->point, "%s", point);
 	snprintf(r->text, sizeof r->text, "%.239s", e != NULL ? e->text : "");
 	r->passed = w.passed;
+	r->inited = w.inited;
 	r->open = w.inited && c->db != NULL;
 	r->failing = w.fail_publish;
 	r->relieved = r->open && db_is_relieved(c->db);
@@ -85,9 +86,10 @@ relieved(void)
 static void
 at(const char *point, bool small)
 {
+	if (small && !w.q.fine)
+		return;
 	w.passed++;
-	if (w.q.until == 0 || (small && !w.q.fine) ||
-	    ++w.counted < w.q.until)
+	if (w.q.until == 0 || ++w.counted < w.q.until)
 		return;
 	do {
 		describe(OURS_AT, point, NULL);
@@ -130,13 +132,32 @@ __wrap_db_unpin_all(struct db *db)
 	__real_db_unpin_all(db);
 }
 
+int __real_db_index(struct db *db, struct wal_index *x, struct err *e);
+int __wrap_db_index(struct db *db, struct wal_index *x, struct err *e);
+int
+__wrap_db_index(struct db *db, struct wal_index *x, struct err *e)
+{
+	at("index", true);
+	return __real_db_index(db, x, e);
+}
+
 int __real_db_checkpoint(struct db *db, bool *all, struct err *e);
 int __wrap_db_checkpoint(struct db *db, bool *all, struct err *e);
 int
 __wrap_db_checkpoint(struct db *db, bool *all, struct err *e)
 {
+	struct wal_index before, after;
+	struct err ignored;
+	int rc;
+
 	at("passive", false);
-	return __real_db_checkpoint(db, all, e);
+	rc = __real_db_index(db, &before, &ignored);
+	if (__real_db_checkpoint(db, all, e) != 0)
+		return -1;
+	if (rc == 1 && __real_db_index(db, &after, &ignored) == 1 &&
+	    after.backfill != before.backfill)
+		stamp(w.path);
+	return 0;
 }
 
 int __real_db_sync(struct db *db, struct err *e);
@@ -164,15 +185,6 @@ __wrap_db_write_unlock(struct db *db)
 {
 	at("unlock", false);
 	__real_db_write_unlock(db);
-}
-
-int __real_db_index(struct db *db, struct wal_index *x, struct err *e);
-int __wrap_db_index(struct db *db, struct wal_index *x, struct err *e);
-int
-__wrap_db_index(struct db *db, struct wal_index *x, struct err *e)
-{
-	at("index", true);
-	return __real_db_index(db, x, e);
 }
 
 int __real_db_wal(struct db *db, struct wal **wal, struct err *e);
@@ -259,7 +271,8 @@ __wrap_capture_diff(struct capture *c, struct err *e)
 
 /*
  * A window is no reason to compare if the WAL was not restarted in it, or once,
- * with the frames that were consumed still in their place.
+ * with the frames that were consumed still in their place; unless what was
+ * found cannot be published, since it may be overwritten before the next try.
  */
 static bool
 excuses(struct db *db, const struct wal_pos *p)
@@ -285,7 +298,7 @@ __wrap_capture_rejoin(struct capture *c, struct err *e)
 	bool doubt = c->doubt;
 	int rc = __real_capture_rejoin(c, e);
 
-	w.r.excuses += doubt || excuses(c->db, &p);
+	w.r.excuses += doubt || rc != 0 || excuses(c->db, &p);
 	return rc;
 }
 
@@ -397,7 +410,7 @@ stop(struct err *e)
 		checkpoint_truncate(c, &found, e);
 	save();
 	pair_free(&w.pair);
-	w.inited = false;
+	w.inited = w.fail_publish = false;
 	return 0;
 }
 

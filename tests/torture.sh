@@ -34,8 +34,14 @@ cat >"$tmp/shares" <<'END'
 20 python3 tests/follow.py track
 30 python3 tests/follow.py kill
 30 python3 tests/follow.py steps -quick
-60 tests/bin/schedule -walks 1000000
-60 tests/bin/schedule -depth 8
+40 tests/bin/schedule -walks 1000000
+80 tests/bin/schedule -depth 8
+40 tests/bin/schedule -depth 8 -ops commit,grow,shrink,vacuum,app.passive,app.full,app.restart,app.truncate,sync,free,empty,step
+30 tests/bin/schedule -depth 8 -ops commit,grow,shrink,app.passive,app.restart,app.truncate,sync,window,step
+60 tests/bin/schedule -depth 8 -ops commit,grow,shrink,app.passive,app.restart,read,unread,sync,locked,step
+60 tests/bin/schedule -depth 8 -ops commit,app.passive,app.open,app.close,read,unread,sync,free,stop,start,kill,step
+20 tests/bin/schedule -depth 8 -ops commit,ghost,torn,app.open,app.truncate,sync,free,start,kill,step
+20 tests/bin/schedule -depth 8 -ops commit,app.passive,app.restart,nospace,letgo,relieve,audit,sync,step
 END
 left=$(awk '{ n += $1 } END { print n }' "$tmp/shares")
 if [ ! -x "$PEER" ]; then
