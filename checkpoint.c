@@ -78,10 +78,11 @@ checkpoint_free(struct capture *c, bool *complete, struct err *e)
 }
 
 /* Moves the pin although nothing is published: only under the write lock, or
- * in doubt. */
+ * in doubt.  What kept checkpoints from writing goes with the old one. */
 static int
 move_blindly(struct capture *c, struct err *e)
 {
+	c->intact.known = false;
 	if (db_pin(c->db, e) != 0)
 		return -1;
 	db_unpin_old(c->db);
@@ -178,7 +179,6 @@ checkpoint_let_go(struct capture *c, struct err *e)
 	bool all;
 
 	capture_give_up(c, "replica could not be written");
-	c->intact.known = false;
 	if (move_blindly(c, e) != 0 || db_checkpoint(c->db, &all, e) != 0)
 		return -1;
 	return all ? move_blindly(c, e) : 0;

@@ -43,6 +43,8 @@ write lock: the tail is published
 commit sync grow locked commit
 write lock: killed before the tail is published
 commit sync grow locked@6 kill start
+write lock: the file is written although the WAL was empty before
+app.truncate reopen locked@3 shrink
 emptied by the application
 commit free app.truncate sync commit sync
 copied in part
