@@ -76,7 +76,7 @@ ok 'a standby' poll 20 followed
 commit
 once >"$T/out" 2>&1
 ok 'a change' poll 20 followed
-kill "$(awk 'NR == 1 { print $1 }' "$T/trace")"
+kill "$(awk '/-txid/ { print $1; exit }' "$T/trace")"
 wait
 is 'a standby has one state or the next at any moment' \
     "$(order d | sed -n '/write o-journal/,/rename o-txid.tmp/p')" \
