@@ -86,14 +86,20 @@ disk_stat_equal(const struct disk_stat *a, const struct disk_stat *b)
 }
 
 int
-disk_exists(const char *path, struct err *e)
+disk_exists_in(int dir, const char *name, const char *path, struct err *e)
 {
 	struct stat st;
 
-	if (lstat(path, &st) == 0)
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
 		return 1;
 	return errno == ENOENT || errno == ENOTDIR ? 0 :
 	    err_sys(e, path, "stat");
+}
+
+int
+disk_exists(const char *path, struct err *e)
+{
+	return disk_exists_in(AT_FDCWD, path, path, e);
 }
 
 /*
@@ -122,12 +128,15 @@ int
 disk_create_in(int dir, const char *name, const struct disk_owner *o,
     const char *path, struct err *e)
 {
+	int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
 	int fd;
 
-	if (disk_unlink_in(dir, name, path, e) != 0)
-		return -1;
-	fd = openat(dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW |
-	    O_CLOEXEC, 0600);
+	fd = openat(dir, name, flags, 0600);
+	if (fd < 0 && errno == EEXIST) {
+		if (disk_unlink_in(dir, name, path, e) != 0)
+			return -1;
+		fd = openat(dir, name, flags, 0600);
+	}
 	if (fd < 0)
 		return err_sys(e, path, "create");
 	if (give(fd, o, o->file_mode, path, e) != 0) {
@@ -259,27 +268,33 @@ disk_close(int *fd, const char *path, struct err *e)
 }
 
 int
+disk_rename_in(int dir, const char *from, const char *to, const char *path,
+    struct err *e)
+{
+	if (renameat(dir, from, dir, to) != 0)
+		return err_sys(e, path, "rename");
+	return 0;
+}
+
+int
 disk_rename(const char *from, const char *to, struct err *e)
 {
-	if (rename(from, to) != 0)
-		return err_sys(e, to, "rename");
+	return disk_rename_in(AT_FDCWD, from, to, to, e);
+}
+
+int
+disk_link_in(int from_dir, const char *from, int dir, const char *to,
+    const char *path, struct err *e)
+{
+	if (linkat(from_dir, from, dir, to, 0) != 0)
+		return err_sys(e, path, "link");
 	return 0;
 }
 
 int
 disk_link(const char *from, const char *to, struct err *e)
 {
-	if (link(from, to) != 0)
-		return err_sys(e, to, "link");
-	return 0;
-}
-
-int
-disk_unlink(const char *path, struct err *e)
-{
-	if (unlink(path) != 0 && errno != ENOENT)
-		return err_sys(e, path, "remove");
-	return 0;
+	return disk_link_in(AT_FDCWD, from, AT_FDCWD, to, to, e);
 }
 
 int
@@ -290,24 +305,44 @@ disk_unlink_in(int dir, const char *name, const char *path, struct err *e)
 	return 0;
 }
 
+int
+disk_unlink(const char *path, struct err *e)
+{
+	return disk_unlink_in(AT_FDCWD, path, path, e);
+}
+
+int
+disk_make_dir(int at, const char *name, const struct disk_owner *o,
+    const char *path, struct err *e)
+{
+	bool made = mkdirat(at, name, 0700) == 0;
+	int fd;
+
+	if (!made && errno != EEXIST)
+		return err_sys(e, path, "mkdir");
+	fd = disk_open_dir(at, name, false, path, e);
+	if (fd >= 0 && made && (give(fd, o, o->dir_mode, path, e) != 0 ||
+	    disk_sync_in(at, path, e) != 0)) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
 static int
 make_dir(const char *path, const struct disk_owner *o, struct err *e)
 {
-	char *parent;
-	int fd = -1, rc;
+	char *parent = path_dir(path);
+	int at = disk_open_dir(AT_FDCWD, parent, true, parent, e), fd = -1;
 
-	if (mkdir(path, 0700) != 0)
-		return errno == EEXIST ? 0 : err_sys(e, path, "mkdir");
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return err_sys(e, path, "open");
-	rc = give(fd, o, o->dir_mode, path, e);
-	close(fd);
-	parent = path_dir(path);
-	if (rc == 0)
-		rc = disk_sync_dir(parent, e);
+	if (at >= 0) {
+		fd = disk_make_dir(at, path_base(path), o, path, e);
+		close(at);
+	}
+	if (fd >= 0)
+		close(fd);
 	free(parent);
-	return rc;
+	return fd < 0 ? -1 : 0;
 }
 
 int
@@ -326,10 +361,8 @@ disk_mkdirs(const char *path, const struct disk_owner *o, struct err *e)
 			rc = make_dir(s, o, e);
 		*at = '/';
 	}
-	if (rc == 0)
-		rc = make_dir(s, o, e);
 	if (rc == 0 && stat(s, &st) != 0)
-		rc = err_sys(e, path, "stat");
+		rc = make_dir(s, o, e);
 	else if (rc == 0 && !S_ISDIR(st.st_mode)) {
 		errno = ENOTDIR;
 		rc = err_sys(e, path, "mkdir");
@@ -348,8 +381,8 @@ disk_open_dir(int at, const char *name, bool link, const char *path,
 	return fd >= 0 ? fd : err_sys(e, path, "open");
 }
 
-static int
-sync_dir(int fd, const char *path, struct err *e)
+int
+disk_sync_in(int fd, const char *path, struct err *e)
 {
 	return fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP ?
 	    err_sys(e, path, "fsync") : 0;
@@ -362,7 +395,7 @@ disk_sync_dir(const char *path, struct err *e)
 
 	if (fd < 0)
 		return -1;
-	rc = sync_dir(fd, path, e);
+	rc = disk_sync_in(fd, path, e);
 	close(fd);
 	return rc;
 }
@@ -381,11 +414,10 @@ disk_replace(const char *path, bool link, const void *p, size_t n,
 	if (disk_write(fd, p, n, tmp, e) != 0 || disk_sync(fd, tmp, e) != 0 ||
 	    disk_close(&fd, tmp, e) != 0)
 		unlinkat(at, from, 0);
-	else if (renameat(at, from, at, path_base(path)) != 0) {
-		err_sys(e, path, "rename");
+	else if (disk_rename_in(at, from, path_base(path), path, e) != 0)
 		unlinkat(at, from, 0);
-	} else
-		rc = sync_dir(at, dir, e);
+	else
+		rc = disk_sync_in(at, dir, e);
 out:
 	if (fd >= 0)
 		close(fd);

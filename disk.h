@@ -39,6 +39,8 @@ bool	disk_stat_equal(const struct disk_stat *a,
 /* Whether there is something of that name, a link too: 1; 0; -1 if that cannot
  * be told. */
 int	disk_exists(const char *path, struct err *e);
+int	disk_exists_in(int dir, const char *name, const char *path,
+	    struct err *e);
 
 /* A new empty file, a stale one of that name removed first; its descriptor
  * (read and write, close-on-exec) or -1. */
@@ -68,7 +70,12 @@ int	disk_close(int *fd, const char *path, struct err *e);
 
 int	disk_rename(const char *from, const char *to, struct err *e);
 int	disk_link(const char *from, const char *to, struct err *e);
-/* The entry of an open directory; path is that, for the message. */
+/* Entries of open directories; path is the new one, or the one that goes, for
+ * the message. */
+int	disk_rename_in(int dir, const char *from, const char *to,
+	    const char *path, struct err *e);
+int	disk_link_in(int from_dir, const char *from, int dir, const char *to,
+	    const char *path, struct err *e);
 int	disk_unlink_in(int dir, const char *name, const char *path,
 	    struct err *e);
 /* An absent file is fine. */
@@ -78,11 +85,15 @@ int	disk_mkdirs(const char *path, const struct disk_owner *o,
 	    struct err *e);
 /* Where the file system refuses (EINVAL, ENOTSUP), that is not a failure. */
 int	disk_sync_dir(const char *path, struct err *e);
+int	disk_sync_in(int dir, const char *path, struct err *e);
 
 /* Directory name of directory at (AT_FDCWD), for reading: its descriptor.  If
  * not link, a symbolic link is refused; path is for the message. */
 int	disk_open_dir(int at, const char *name, bool link, const char *path,
 	    struct err *e);
+/* The same for one that is made, durably, if it is not there; no link. */
+int	disk_make_dir(int at, const char *name, const struct disk_owner *o,
+	    const char *path, struct err *e);
 
 /* The whole small file, replaced in one step: PATH.tmp, fsync, rename, fsync
  * of the directory, which may be a symbolic link if so said. */

@@ -54,6 +54,7 @@ struct merge {
 	size_t n;
 	const atomic_bool *cancel;
 	char *stage;		/* path of temporaries */
+	int dir;		/* in which they are */
 	const char *what;	/* path of the output, for messages */
 	uint32_t salt;		/* of the fingerprint to take; or 0 */
 	uint64_t fingerprint;
@@ -125,8 +126,9 @@ source_stage(struct merge *m, size_t lo, size_t hi, struct source *s,
 	int rc = -1;
 
 	s->path = xstrdup(m->stage);
-	s->fd = disk_create(s->path, m->o, e);
-	if (s->fd < 0 || disk_unlink(s->path, e) != 0 ||
+	s->fd = disk_create_in(m->dir, path_base(s->path), m->o, s->path, e);
+	if (s->fd < 0 ||
+	    disk_unlink_in(m->dir, path_base(s->path), s->path, e) != 0 ||
 	    ltx_create(&w, s->fd, s->path, h.page_size, e) != 0)
 		return -1;
 	h.min_txid = h.max_txid = STAGE_TXID;
@@ -444,6 +446,7 @@ merge_files(const char *root, const struct store_file *in, size_t n,
 	if (store_begin(&f, root, level, min_txid, h.max_txid, o, e) != 0)
 		goto out;
 	m.what = f.path;
+	m.dir = f.dir;
 	m.stage = xasprintf("%s/ltx/%d/stage.tmp", root, level);
 	for (i = 1; i < n; i++)
 		if (check_link(&m, &in[i - 1], &in[i], e) != 0)

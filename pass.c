@@ -110,7 +110,7 @@ set_aside(struct pass *p, size_t i, const char *why, struct err *e)
 	log_line(LOG_WARN, p->dry ? "damaged file" : "damaged file set aside",
 	    "path", path, "error", why, NULL);
 	if (!p->dry)
-		rc = store_set_aside(path, e);
+		rc = store_set_aside(p->root, f, 1, e);
 	if (p->aside == 0)
 		p->aside = 1;
 	if (f->max_txid > p->aside && (!f->bad || (f->level == 0 &&
@@ -415,36 +415,48 @@ from_the_end(const void *pa, const void *pb)
 	return (a->max_txid < b->max_txid) - (a->max_txid > b->max_txid);
 }
 
+/* The entry of a level that is at path, if it is there. */
 static int
-delete_one(struct pass *p, const struct store_file *f, struct err *e)
+delete_one(struct pass *p, int level, const char *path, struct err *e)
 {
-	char *path = store_path(p->root, f);
-	int at = store_open_level(p->root, f->level, e), rc;
+	int at = store_open_level(p->root, level, e), rc;
 
-	if (at >= 0) {
-		rc = disk_unlink_in(at, path_base(path), path, e);
-		close(at);
-	} else
-		rc = e->kind == ERR_ABSENT ? 0 : -1;
-	free(path);
+	if (at < 0)
+		return e->kind == ERR_ABSENT ? 0 : -1;
+	rc = disk_unlink_in(at, path_base(path), path, e);
+	close(at);
 	return rc;
 }
 
+/* The n files, all of one level, durably. */
 static int
-sync_level(struct pass *p, int level, struct err *e)
+delete_files(struct pass *p, const struct store_file *const *f, size_t n,
+    struct err *e)
 {
-	char *dir = xasprintf("%s/ltx/%d", p->root, level);
-	int rc = disk_sync_dir(dir, e);
+	char *dir = xasprintf("%s/ltx/%d", p->root, f[0]->level), *path;
+	int at = store_open_level(p->root, f[0]->level, e), rc = 0;
+	size_t i;
 
+	if (at < 0)
+		rc = e->kind == ERR_ABSENT ? 0 : -1;
+	for (i = 0; at >= 0 && rc == 0 && i < n; i++) {
+		path = store_path(p->root, f[i]);
+		rc = disk_unlink_in(at, path_base(path), path, e);
+		free(path);
+	}
+	if (at >= 0 && rc == 0)
+		rc = disk_sync_in(at, dir, e);
+	if (at >= 0)
+		close(at);
 	free(dir);
-	return rc != 0 && e->kind == ERR_ABSENT ? 0 : rc;
+	return rc;
 }
 
 int
 pass_delete(struct pass *p, const bool *go, struct err *e)
 {
 	const struct store_file **f = xcalloc(p->l.n + 1, sizeof(*f));
-	size_t i, n = 0, gone, kept = 0;
+	size_t i, k, n = 0, gone, kept = 0;
 	int rc = 0;
 
 	for (i = 0; i < p->l.n; i++)
@@ -454,18 +466,20 @@ pass_delete(struct pass *p, const bool *go, struct err *e)
 	 * moment has all that it stands on; so that it has it after a crash of
 	 * the machine, too, each directory is synced before the next. */
 	qsort(f, n, sizeof(*f), from_the_end);
-	for (gone = 0; gone < n && rc == 0; gone++)
-		if ((rc = delete_one(p, f[gone], e)) == 0 && (gone + 1 == n ||
-		    f[gone + 1]->level != f[gone]->level))
-			rc = sync_level(p, f[gone]->level, e);
+	for (gone = 0; gone < n && rc == 0; gone += k) {
+		for (k = 1; gone + k < n &&
+		    f[gone + k]->level == f[gone]->level; k++)
+			continue;
+		rc = delete_files(p, f + gone, k, e);
+	}
 	free(f);
 	for (i = 0; i < p->l.n; i++)
 		if (!go[i] || rc != 0)
 			p->l.file[kept++] = p->l.file[i];
 	p->l.n = kept;
-	if (gone > 0)
+	if (rc == 0 && n > 0)
 		log_line(LOG_INFO, "retention enforced", "db", name(p),
-		    "deleted_count", I64(gone), NULL);
+		    "deleted_count", I64(n), NULL);
 	return rc;
 }
 
@@ -525,7 +539,7 @@ pass_sweep_tmp(struct pass *p, struct err *e)
 	for (level = 1; rc == 0 && level < STORE_LEVELS; level++) {
 		path = leftovers(p, level, ".tmp");
 		for (i = 0; rc == 0 && path[i] != NULL; i++)
-			rc = disk_unlink(path[i], e);
+			rc = delete_one(p, level, path[i], e);
 		free_paths(path);
 	}
 	return rc;
@@ -564,7 +578,7 @@ pass_sweep_damaged(struct pass *p, struct pass_proofs *proofs, struct err *e)
 		for (i = 0; rc == 0 && path[i] != NULL; i++) {
 			rc = outlived(p, path[i], proofs, e);
 			if (rc == 1)
-				rc = disk_unlink(path[i], e);
+				rc = delete_one(p, level, path[i], e);
 		}
 		free_paths(path);
 	}

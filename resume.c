@@ -71,16 +71,13 @@ set_aside(struct resume *r, struct store_file *f, const char *why)
 	    why, NULL);
 	r->aside = xgrow(r->aside, r->n_aside, &r->cap_aside,
 	    sizeof *r->aside);
-	r->aside[r->n_aside++] = path;
+	r->aside[r->n_aside++] = *f;
+	free(path);
 }
 
 void
 resume_free(struct resume *r)
 {
-	size_t i;
-
-	for (i = 0; i < r->n_aside; i++)
-		free(r->aside[i]);
 	free(r->aside);
 	r->aside = NULL;
 	r->n_aside = r->cap_aside = 0;
@@ -471,7 +468,7 @@ out:
 }
 
 /* Removes names of files (or of temporaries) from directory name of the open
- * directory dir; no link is followed. */
+ * directory dir, which is at path; no link is followed. */
 static int
 sweep(int dir, const char *name, bool temporaries, const char *path,
     struct err *e)
@@ -479,6 +476,7 @@ sweep(int dir, const char *name, bool temporaries, const char *path,
 	struct store_file ignored;
 	struct dirent *d;
 	DIR *dp = NULL;
+	char *entry;
 	int fd, rc = 0;
 
 	fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW |
@@ -493,8 +491,11 @@ sweep(int dir, const char *name, bool temporaries, const char *path,
 	}
 	for (errno = 0; rc == 0 && (d = readdir(dp)) != NULL; errno = 0)
 		if (temporaries ? store_is_temporary(d->d_name) :
-		    store_parse_name(d->d_name, &ignored))
-			rc = disk_unlink_in(dirfd(dp), d->d_name, path, e);
+		    store_parse_name(d->d_name, &ignored)) {
+			entry = xasprintf("%s/%s/%s", path, name, d->d_name);
+			rc = disk_unlink_in(dirfd(dp), d->d_name, entry, e);
+			free(entry);
+		}
 	if (rc == 0 && errno != 0)
 		rc = err_sys(e, path, "read");
 	closedir(dp);
@@ -539,12 +540,10 @@ resume_claim(const struct resume *r, struct pages *t,
 	struct store_identity i, me;
 	int rc = 0, got;
 	struct err why;
-	size_t k;
 
-	for (k = 0; k < r->n_aside; k++)
-		if (store_set_aside(r->aside[k], &why) != 0)
-			log_line(LOG_ERROR, "cannot set damaged file aside",
-			    "error", why.text, NULL);
+	if (store_set_aside(r->root, r->aside, r->n_aside, &why) != 0)
+		log_line(LOG_ERROR, "cannot set damaged file aside", "error",
+		    why.text, NULL);
 	if ((got = store_identity_read(r->root, &i, e)) < 0)
 		return -1;
 	store_identity_new(&me, r->db_path, r->page_size);

@@ -29,7 +29,7 @@ struct resume {
 				 * nothing was rolled forward */
 	char rebase[256];	/* why the chain cannot be continued, or "" */
 	bool stranger;		/* ours only if most pages are the same */
-	char **aside;		/* damaged files, for resume_claim() */
+	struct store_file *aside;	/* damaged files, for resume_claim() */
 	size_t n_aside, cap_aside;
 };
 

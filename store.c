@@ -57,6 +57,28 @@ store_open_level(const char *root, int level, struct err *e)
 	return fd;
 }
 
+/* The same; what is not there is made. */
+static int
+make_level(const char *root, int level, const struct disk_owner *o,
+    struct err *e)
+{
+	char *ltx = xasprintf("%s/ltx", root), *dir = level_dir(root, level);
+	int top = -1, at = -1, fd = store_open_level(root, level, e);
+
+	if (fd < 0 && e->kind == ERR_ABSENT &&
+	    disk_mkdirs(root, o, e) == 0 &&
+	    (top = disk_open_dir(AT_FDCWD, root, true, root, e)) >= 0 &&
+	    (at = disk_make_dir(top, path_base(ltx), o, ltx, e)) >= 0)
+		fd = disk_make_dir(at, path_base(dir), o, dir, e);
+	if (top >= 0)
+		close(top);
+	if (at >= 0)
+		close(at);
+	free(dir);
+	free(ltx);
+	return fd;
+}
+
 char *
 store_path(const char *root, const struct store_file *f)
 {
@@ -161,8 +183,24 @@ store_check_name(const struct store_file *f, const char *path, struct err *e)
 	return 0;
 }
 
+/* A file in an open directory, for reading. */
 static int
-read_header(const char *root, struct store_file *f, struct err *e)
+open_in(int dir, const char *path, struct err *e)
+{
+	int fd = openat(dir, path_base(path), O_RDONLY | O_NOFOLLOW |
+	    O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0)
+		return disk_not_a_file(errno) ? err_set(e, ERR_DAMAGED,
+		    "%s: not a regular file", path) : err_sys(e, path, "open");
+	if (disk_check_file(fd, path, e) == 0)
+		return fd;
+	close(fd);
+	return -1;
+}
+
+static int
+read_header(const char *root, int dir, struct store_file *f, struct err *e)
 {
 	uint8_t buf[LTX_HEADER_SIZE];
 	char *path = store_path(root, f);
@@ -170,7 +208,7 @@ read_header(const char *root, struct store_file *f, struct err *e)
 	ssize_t k;
 	int fd, rc = -1;
 
-	fd = store_open(root, f, e);
+	fd = open_in(dir, path, e);
 	if (fd < 0)
 		goto out;
 	if (fstat(fd, &st) != 0) {
@@ -230,7 +268,7 @@ list_level(const char *root, int level, struct store_list *l, size_t *cap,
 		f.level = level;
 		if (!store_parse_name(d->d_name, &f))
 			continue;
-		if (read_header(root, &f, &why) != 0) {
+		if (read_header(root, fd, &f, &why) != 0) {
 			if (why.kind == ERR_ABSENT)
 				continue;	/* gone since it was listed */
 			f.bad = true;
@@ -301,16 +339,48 @@ store_contradicts(const struct store_file *a, const struct store_file *b)
 	    a->h.post_fingerprint != b->h.pre_fingerprint);
 }
 
-int
-store_set_aside(const char *path, struct err *e)
+/* Those of one level. */
+static int
+set_aside(const char *root, int level, const struct store_file *f, size_t n,
+    struct err *e)
 {
-	char *aside = xasprintf("%s.damaged", path), *dir = path_dir(path);
-	int rc = disk_rename(path, aside, e);
+	char *path, *aside, *dir = level_dir(root, level);
+	int at = -1, rc = 0;
+	size_t i;
 
-	if (rc == 0)
-		rc = disk_sync_dir(dir, e);
+	for (i = 0; i < n; i++) {
+		if (f[i].level != level)
+			continue;
+		if (at < 0 && (at = store_open_level(root, level, e)) < 0) {
+			rc = -1;
+			break;
+		}
+		path = store_path(root, &f[i]);
+		aside = xasprintf("%s.damaged", path);
+		if (disk_rename_in(at, path_base(path), path_base(aside),
+		    aside, e) != 0)
+			rc = -1;
+		free(aside);
+		free(path);
+	}
+	if (at >= 0) {
+		if (disk_sync_in(at, dir, e) != 0)
+			rc = -1;
+		close(at);
+	}
 	free(dir);
-	free(aside);
+	return rc;
+}
+
+int
+store_set_aside(const char *root, const struct store_file *f, size_t n,
+    struct err *e)
+{
+	int level, rc = 0;
+
+	for (level = 0; level < STORE_LEVELS; level++)
+		if (set_aside(root, level, f, n, e) != 0)
+			rc = -1;
 	return rc;
 }
 
@@ -318,22 +388,12 @@ int
 store_open(const char *root, const struct store_file *f, struct err *e)
 {
 	char *path = store_path(root, f);
-	int at, fd = -1;
+	int at = store_open_level(root, f->level, e), fd = -1;
 
-	if ((at = store_open_level(root, f->level, e)) < 0)
-		goto out;
-	fd = openat(at, path_base(path), O_RDONLY | O_NOFOLLOW | O_NONBLOCK |
-	    O_CLOEXEC);
-	if (fd < 0 && !disk_not_a_file(errno))
-		err_sys(e, path, "open");
-	else if (fd < 0)
-		err_set(e, ERR_DAMAGED, "%s: not a regular file", path);
-	else if (disk_check_file(fd, path, e) != 0) {
-		close(fd);
-		fd = -1;
+	if (at >= 0) {
+		fd = open_in(at, path, e);
+		close(at);
 	}
-	close(at);
-out:
 	free(path);
 	return fd;
 }
@@ -343,9 +403,6 @@ store_begin(struct store_new *n, const char *root, int level,
     uint64_t min_txid, uint64_t max_txid, const struct disk_owner *o,
     struct err *e)
 {
-	char *dir = level_dir(root, level);
-	int at;
-
 	memset(n, 0, sizeof *n);
 	n->fd = -1;
 	n->f.level = level;
@@ -353,32 +410,22 @@ store_begin(struct store_new *n, const char *root, int level,
 	n->f.max_txid = max_txid;
 	n->path = store_path(root, &n->f);
 	n->tmp = xasprintf("%s.tmp", n->path);
-	if (disk_mkdirs(dir, o, e) == 0 &&
-	    (at = store_open_level(root, level, e)) >= 0) {
-		n->fd = disk_create(n->tmp, o, e);
-		close(at);
-	}
-	free(dir);
+	if ((n->dir = make_level(root, level, o, e)) >= 0)
+		n->fd = disk_create_in(n->dir, path_base(n->tmp), o, n->tmp,
+		    e);
 	return n->fd < 0 ? -1 : 0;
 }
 
 /* 1 same bytes, 0 not, -1. */
 static int
-same_bytes(const char *a, const char *b, struct err *e)
+same_bytes(int a_dir, const char *a, int b_dir, const char *b, struct err *e)
 {
 	uint8_t *p = xmalloc(2 * COPY_SIZE), *q = p + COPY_SIZE;
-	int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
-	int fa = -1, fb = -1, rc = -1;
+	int fa = open_in(a_dir, a, e), fb = -1, rc = -1;
 	ssize_t ka, kb;
 
-	if ((fa = open(a, flags)) < 0) {
-		err_sys(e, a, "open");
+	if (fa < 0 || (fb = open_in(b_dir, b, e)) < 0)
 		goto out;
-	}
-	if ((fb = open(b, flags)) < 0) {
-		err_sys(e, b, "open");
-		goto out;
-	}
 	do {
 		ka = read(fa, p, COPY_SIZE);
 		kb = read(fb, q, COPY_SIZE);
@@ -411,6 +458,7 @@ int
 store_publish(struct store_new *n, int64_t timestamp_ms, bool *renamed,
     struct err *e)
 {
+	const char *name = path_base(n->path);
 	char *dir = path_dir(n->path);
 	int there, same, rc = -1;
 
@@ -419,10 +467,12 @@ store_publish(struct store_new *n, int64_t timestamp_ms, bool *renamed,
 	    disk_sync(n->fd, n->tmp, e) != 0 || still_ours(n, e) != 0 ||
 	    disk_close(&n->fd, n->tmp, e) != 0)
 		goto out;
-	if ((there = disk_exists(n->path, e)) < 0)
+	there = disk_exists_in(n->dir, name, n->path, e);
+	if (there < 0)
 		goto out;
 	if (there == 1) {
-		if ((same = same_bytes(n->tmp, n->path, e)) < 0)
+		same = same_bytes(n->dir, n->tmp, n->dir, n->path, e);
+		if (same < 0)
 			goto out;
 		if (same == 0) {
 			err_set(e, ERR_DAMAGED,
@@ -430,10 +480,10 @@ store_publish(struct store_new *n, int64_t timestamp_ms, bool *renamed,
 			goto out;
 		}
 	}
-	if (disk_rename(n->tmp, n->path, e) != 0)
+	if (disk_rename_in(n->dir, path_base(n->tmp), name, n->path, e) != 0)
 		goto out;
-	*renamed = true;
-	rc = disk_sync_dir(dir, e);
+	*renamed = n->renamed = true;
+	rc = disk_sync_in(n->dir, dir, e);
 out:
 	free(dir);
 	return rc;
@@ -447,8 +497,11 @@ store_end(struct store_new *n)
 	if (n->fd >= 0)
 		close(n->fd);
 	n->fd = -1;
-	if (n->tmp != NULL)
-		disk_unlink(n->tmp, &ignored);
+	if (n->dir >= 0 && !n->renamed)
+		disk_unlink_in(n->dir, path_base(n->tmp), n->tmp, &ignored);
+	if (n->dir >= 0)
+		close(n->dir);
+	n->dir = -1;
 	free(n->tmp);
 	free(n->path);
 	n->tmp = n->path = NULL;
@@ -498,19 +551,23 @@ store_link(const char *root, const struct store_file *from,
 {
 	char *dir = level_dir(root, to->level);
 	char *a = store_path(root, from), *b = store_path(root, to);
-	int rc;
+	int a_dir, b_dir = -1, rc = -1;
 
-	if ((rc = disk_mkdirs(dir, o, e)) != 0)
+	if ((a_dir = store_open_level(root, from->level, e)) < 0 ||
+	    (b_dir = make_level(root, to->level, o, e)) < 0)
 		goto out;
-	if (disk_link(a, b, e) == 0)
-		rc = disk_sync_dir(dir, e);
-	else if (e->code == EEXIST && same_bytes(a, b, e) == 1)
-		rc = disk_sync_dir(dir, e);
+	if (disk_link_in(a_dir, path_base(a), b_dir, path_base(b), b, e) == 0 ||
+	    (e->code == EEXIST && same_bytes(a_dir, a, b_dir, b, e) == 1))
+		rc = disk_sync_in(b_dir, dir, e);
 	else if (e->code == EEXIST || e->kind == ERR_ABSENT)
 		rc = -1;
 	else
 		rc = copy(root, from, to, o, e);
 out:
+	if (a_dir >= 0)
+		close(a_dir);
+	if (b_dir >= 0)
+		close(b_dir);
 	free(dir);
 	free(a);
 	free(b);

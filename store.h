@@ -69,9 +69,11 @@ bool	store_contradicts(const struct store_file *a,
 /* The directory of a level; descriptor or -1.  Below ROOT no symbolic link is
  * followed: whoever owns a replica must not lead us into another. */
 int	store_open_level(const char *root, int level, struct err *e);
-/* Renames the damaged file at path, durably, to NAME.damaged: out of the way of
- * whoever plans, and kept for whoever looks. */
-int	store_set_aside(const char *path, struct err *e);
+/* Renames the n damaged files, durably, to NAME.damaged: out of the way of
+ * whoever plans, and kept for whoever looks.  What fails does not keep it from
+ * the others. */
+int	store_set_aside(const char *root, const struct store_file *f,
+	    size_t n, struct err *e);
 /* Opens for reading; descriptor or -1 (ERR_ABSENT if it has gone). */
 int	store_open(const char *root, const struct store_file *f,
 	    struct err *e);
@@ -87,7 +89,8 @@ int	store_open(const char *root, const struct store_file *f,
 struct store_new {
 	struct store_file f;	/* level, min_txid, max_txid */
 	char *path, *tmp;
-	int fd;
+	int dir, fd;		/* of the level; of NAME.tmp */
+	bool renamed;
 };
 
 int	store_begin(struct store_new *n, const char *root, int level,

@@ -28,7 +28,7 @@ _reap; result $? 'clean stop'
 ok 'restored' restore_same "$db" "$dir"
 
 python3 - "$T/trace" "$db" "$dir" >"$T/said" <<'END'
-import re, sys
+import os, re, sys
 trace, db, root = sys.argv[1:]
 opens = {'db': 0, 'shm': 0}
 locked = {'db': 0, 'shm': 0}
@@ -73,12 +73,12 @@ for call in lines:
         synced.add(path)
         unsynced_dirs.pop(path, None)
     elif name.startswith('mkdir'):
-        if (strings[0] + '/').startswith(root + '/'):
-            unsynced_dirs[strings[0].rsplit('/', 1)[0]] = strings[0]
+        new = os.path.join(path or '', strings[0])
+        if (new + '/').startswith(root + '/'):
+            unsynced_dirs[new.rsplit('/', 1)[0]] = new
     elif name.startswith('rename') or name.startswith('link'):
-        old, new = strings[0], strings[1]
-        if path and not new.startswith('/'):
-            old, new = path + '/' + old, path + '/' + new
+        old, new = (os.path.join(d, n) for d, n in re.findall(
+            r'(?:(?:\d+<|AT_FDCWD<?)([^>,]*)>?, )?"([^"]*)"', args))
         if not new.startswith(root + '/'):
             continue
         if unsynced_dirs and new.endswith('.ltx') and name[0] == 'r':

@@ -150,6 +150,63 @@ rm -f o.db; ln -s created o.db; ln -s created o.db.tmp
 ok 'restore to a link that leads nowhere' "$LS" restore -force -o o.db "$url"
 ok 'replaces it, too' untouched
 
+# The owner exchanges a level for a link while a file is being written there.
+if command -v "${CC:-cc}" >/dev/null; then
+	# shellcheck disable=SC2086
+	${CC:-cc} ${CFLAGS:-} -shared -fPIC -o shim.so "$TESTS/shim.c" -ldl ||
+	    exit 1
+	back; echo theirs >"other/ltx/0/$(name 4).tmp"; change
+	find other -type f -exec cksum {} + | sort >before
+	echo "$dir/ltx/0" >hang
+	SHIM_HANG=$T/hang SHIM_ROOT=$dir LD_PRELOAD=$T/shim.so "$LS" \
+	    replicate -once "$db" "$url" >log 2>&1 </dev/null &
+	PID=$!; track $PID
+	ok 'a level exchanged for a link: in the middle of a file' \
+	    poll 20 test -s "$dir/ltx/0/$(name 4).tmp"
+	mv "$dir/ltx/0" was; ln -s "$T/other/ltx/0" "$dir/ltx/0"
+	rm hang; _reap
+	is 'a level exchanged for a link: noticed' $? 5
+	find other -type f -exec cksum {} + | sort >after
+	ok 'a level exchanged for a link: nothing there is touched' \
+	    cmp before after
+	is 'a level exchanged for a link: nothing is left' \
+	    "$(ls was | grep -c tmp)" 0
+	rm "$dir/ltx/0"; mv was "$dir/ltx/0"
+	ok 'a level exchanged for a link: back again' once
+	ok 'and restores' restore_same "$db" "$dir"
+else
+	skip 'a level exchanged for a link' 'no C compiler'
+fi
+
+# Below ROOT all that is made, renamed, linked or removed is an entry of a
+# directory that is held open: no path can be bent in between.
+if command -v strace >/dev/null && strace -o /dev/null true 2>err; then
+	traced() {
+		ASAN_OPTIONS=detect_leaks=0 strace -f -s 500 -o "trace.$1" -e \
+		    trace='?open,openat,?rename,?renameat,renameat2,?link,linkat,?unlink,unlinkat,?mkdir,mkdirat' \
+		    "$LS" "$@" >>log 2>&1
+	}
+	rm -rf "$dir" .app.db-litestream; change
+	traced replicate -once "$db" "$url"; cp trace.replicate trace.first
+	for _i in 1 2 3; do change; once >>log 2>&1; done
+	echo x >"$dir/ltx/0/$(name 4)"; mkdir -p "$dir/ltx/1"
+	touch "$dir/ltx/0/$(name 7).tmp" "$dir/ltx/1/$(name 7).tmp"
+	traced replicate -once -force-snapshot -enforce-retention "$db" "$url"
+	change; once >>log 2>&1
+	traced prune -keep 0s "$url"
+	cat trace.first trace.replicate trace.prune >trace
+	for call in 'mkdir.*"ltx"' 'rename.*ltx"' 'link.*ltx"' \
+	    'rename.*damaged"' 'unlink.*ltx"' 'unlink.*tmp"'; do
+		grep -q "$call.* = 0" trace || echo "$call"
+	done >missing
+	is 'each kind of change is seen' "$(cat missing)" ''
+	is 'none of them goes by a path below ROOT' \
+	    "$(grep '"[^"]*/replica/ltx' trace |
+	    grep -v 'open.*O_RDONLY.*O_NOFOLLOW.*O_DIRECTORY')" ''
+else
+	skip 'nothing goes by a path below ROOT' 'no strace'
+fi
+
 # Many names, none of them ours.
 back; python3 - <<'END'
 import os

@@ -377,14 +377,11 @@ blind(const char *path)
 /* Opening and closing */
 
 static int
-do_open(int (*next)(const char *, int, ...), const char *path, int flags,
-    mode_t mode)
+do_open(int dir, const char *name, const char *path, int flags, mode_t mode)
 {
 	struct call c = { .op = OPEN, .path = path, .fd = -1, .flags = flags };
 	int fd = -1, fails;
 
-	if (!is_ours(path))
-		return next(path, flags, mode);
 	if ((flags & O_CREAT) == 0) {
 		if (is_counted(path) && fail_kind == READS &&
 		    (fail_error == EMFILE ||
@@ -396,7 +393,8 @@ do_open(int (*next)(const char *, int, ...), const char *path, int flags,
 	} else
 		fails = enter(&c);
 	if (fails != 1)
-		fd = next(path, flags, mode);
+		fd = (int)syscall(SYS_openat, dir, name, flags | O_LARGEFILE,
+		    mode);
 	c.fd = fd;
 	if (fd >= 0)
 		set_path(fd, path);
@@ -417,7 +415,8 @@ name(const char *path, int flags, ...) \
 	    va_arg(ap, mode_t) : 0; \
 	va_end(ap); \
 	NEXT(next, #name); \
-	return do_open(next, path, flags, mode); \
+	return is_ours(path) ? do_open(AT_FDCWD, path, path, flags, mode) : \
+	    next(path, flags, mode); \
 }
 OPEN_LIKE(open)
 OPEN_LIKE(open64)
@@ -435,11 +434,12 @@ full(int dir, const char *name, char *buf)
 	return buf;
 }
 
-#define OPENAT_LIKE(name, plain) \
+#define OPENAT_LIKE(name) \
 int \
-name(int dir, const char *path, int flags, ...) \
+name(int dir, const char *entry, int flags, ...) \
 { \
 	static int (*next)(int, const char *, int, ...); \
+	const char *path; \
 	char buf[PATH_SIZE]; \
 	va_list ap; \
 	mode_t mode; \
@@ -449,12 +449,12 @@ name(int dir, const char *path, int flags, ...) \
 	    va_arg(ap, mode_t) : 0; \
 	va_end(ap); \
 	NEXT(next, #name); \
-	path = full(dir, path, buf); \
-	return is_ours(path) ? plain(path, flags, mode) : \
-	    next(dir, path, flags, mode); \
+	path = full(dir, entry, buf); \
+	return is_ours(path) ? do_open(dir, entry, path, flags, mode) : \
+	    next(dir, entry, flags, mode); \
 }
-OPENAT_LIKE(openat, open)
-OPENAT_LIKE(openat64, open64)
+OPENAT_LIKE(openat)
+OPENAT_LIKE(openat64)
 
 /* Locks, and forgets whose it is before another thread may get the same number;
  * 1 if the call is to fail: of what was written. */
@@ -722,45 +722,35 @@ CHANGE(unlink, (const char *path), (path),
 CHANGE(mkdir, (const char *path, mode_t mode), (path, mode),
     is_ours(path), .op = MKDIR, .path = path, .fd = -1)
 
-#define TWO_NAMES_AT(name, plain, last) \
+/* The same of an entry of an open directory, and of two. */
+#define CHANGE_AT(name, params, args, dir, entry, ...) \
 int \
-name(int a, const char *from, int b, const char *to, last flags) \
+name params \
 { \
-	static int (*next)(int, const char *, int, const char *, last); \
-	char from_buf[PATH_SIZE], to_buf[PATH_SIZE]; \
+	static int (*next) params; \
+	char buf[PATH_SIZE]; \
+	struct call c = { .path = full(dir, entry, buf), .fd = -1, \
+	    __VA_ARGS__ }; \
+	int rc = -1; \
 \
 	NEXT(next, #name); \
-	from = full(a, from, from_buf); \
-	to = full(b, to, to_buf); \
-	if (!is_ours(from) && !is_ours(to)) \
-		return next(a, from, b, to, flags); \
-	if (flags != 0) \
-		abort();	/* nobody does it: not taught */ \
-	return plain(from, to); \
+	if (!is_ours(c.path) && !is_ours(c.path2)) \
+		return next args; \
+	if (enter(&c) != 1) \
+		rc = next args; \
+	leave(&c, rc != 0, 0); \
+	return rc; \
 }
-TWO_NAMES_AT(linkat, link, int)
-TWO_NAMES_AT(renameat2, rename, unsigned)
-
-int
-renameat(int a, const char *from, int b, const char *to)
-{
-	return renameat2(a, from, b, to, 0);
-}
-
-int
-unlinkat(int dir, const char *path, int flags)
-{
-	static int (*next)(int, const char *, int);
-	char buf[PATH_SIZE];
-
-	NEXT(next, "unlinkat");
-	path = full(dir, path, buf);
-	if (!is_ours(path))
-		return next(dir, path, flags);
-	if (flags != 0)
-		abort();	/* nobody does it: not taught */
-	return unlink(path);
-}
+CHANGE_AT(mkdirat, (int at, const char *path, mode_t mode), (at, path, mode),
+    at, path, .op = MKDIR)
+CHANGE_AT(unlinkat, (int at, const char *path, int flags), (at, path, flags),
+    at, path, .op = UNLINK)
+CHANGE_AT(linkat, (int a, const char *from, int b, const char *to, int flags),
+    (a, from, b, to, flags), a, from,
+    .op = LINK, .path2 = full(b, to, (char[PATH_SIZE]){ 0 }))
+CHANGE_AT(renameat, (int a, const char *from, int b, const char *to),
+    (a, from, b, to), a, from,
+    .op = RENAME, .path2 = full(b, to, (char[PATH_SIZE]){ 0 }))
 
 /* Looks and locks */
 

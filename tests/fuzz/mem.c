@@ -306,6 +306,14 @@ mem_fstat(int n, struct stat *st)
 }
 
 int
+mem_fstatat(int at, const char *name, struct stat *st)
+{
+	char buf[MEM_PATH];
+
+	return mem_stat(path_at(at, name, buf), st);
+}
+
+int
 mem_truncate(int n, off_t size)
 {
 	struct fd *d = of(n);
@@ -349,24 +357,28 @@ mem_renameat(int at, const char *from, int to_at, const char *to)
 }
 
 int
-mem_link(const char *from, const char *to)
+mem_linkat(int at, const char *from, int to_at, const char *to)
 {
-	const struct file *f = find(from);
+	char a[MEM_PATH], b[MEM_PATH];
+	const struct file *f = find(path_at(at, from, a));
+	const char *path = path_at(to_at, to, b);
 
 	if (f == NULL)
 		return -1;
-	if (find(to) != NULL) {
+	if (find(path) != NULL) {
 		errno = EEXIST;
 		return -1;
 	}
-	mem_put(to, f->data, f->n);
+	mem_put(path, f->data, f->n);
 	return 0;
 }
 
 int
-mem_mkdir(const char *path)
+mem_mkdirat(int at, const char *name)
 {
-	if (!is_dir(path))
+	char buf[MEM_PATH];
+
+	if (!is_dir(path_at(at, name, buf)))
 		return 0;
 	errno = EEXIST;
 	return -1;

@@ -28,6 +28,8 @@
 #define lstat(path, st) mem_stat(path, st)
 #define access(path, mode) mem_stat(path, &(struct stat){ 0 })
 #define fstat(fd, st) mem_fstat(fd, st)
+#define fstatat(at, name, st, flags) \
+	((void)(flags), mem_fstatat(at, name, st))
 #define ftruncate(fd, n) mem_truncate(fd, n)
 #define fsync(fd) mem_fd(fd)
 #define fchmod(fd, mode) ((void)(mode), mem_fd(fd))
@@ -35,10 +37,11 @@
 #define futimens(fd, ts) ((void)(ts), mem_fd(fd))
 #define rename(from, to) mem_renameat(AT_FDCWD, from, AT_FDCWD, to)
 #define renameat(at, from, to_at, to) mem_renameat(at, from, to_at, to)
-#define link(from, to) mem_link(from, to)
+#define linkat(at, from, to_at, to, flags) \
+	((void)(flags), mem_linkat(at, from, to_at, to))
 #define unlink(path) mem_unlinkat(AT_FDCWD, path, 0)
 #define unlinkat(at, name, flags) mem_unlinkat(at, name, flags)
-#define mkdir(path, mode) mem_mkdir(path)
+#define mkdirat(at, name, mode) mem_mkdirat(at, name)
 #define fdopendir(fd) mem_fdopendir(fd)
 #define opendir(path) mem_opendir(path)
 #define readdir(d) mem_readdir(d)
