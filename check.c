@@ -1,21 +1,19 @@
 /* SPDX-License-Identifier: ISC */
 /* One replica file read to its proven end, without writing anything. */
-#include <inttypes.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "check.h"
 #include "ltx.h"
 
-#define MIN_PAGE_BYTES 16	/* no page takes less in a file */
-
 /* All pages: which are there, and their fingerprint. */
 static int
-read_pages(struct ltx_reader *r, uint32_t *from, struct pages *t,
-    struct progress *g, uint64_t *print, struct err *e)
+read_pages(struct ltx_reader *r, const char *path, uint32_t *from,
+    struct pages *t, struct progress *g, uint64_t *print, struct err *e)
 {
 	const struct ltx_header *h = ltx_header(r);
 	uint32_t lock = ltx_lock_page(h->page_size), next = 1;
+	uint32_t before = t != NULL ? t->commit : 0;
 	struct ltx_page p;
 	int rc;
 
@@ -30,6 +28,9 @@ read_pages(struct ltx_reader *r, uint32_t *from, struct pages *t,
 		if (h->salt != 0)
 			*print ^= ltx_page_hash(h->salt, p.pgno, p.data,
 			    h->page_size);
+		if (t != NULL && pages_grow(t, p.pgno, before,
+		    ltx_bytes_read(r), path, e) != 0)
+			return -1;
 		if (t != NULL)
 			pages_set(t, p.pgno, ltx_page_hash(t->salt, p.pgno,
 			    p.data, h->page_size));
@@ -40,18 +41,10 @@ read_pages(struct ltx_reader *r, uint32_t *from, struct pages *t,
 	if (next <= h->commit)
 		*from = h->commit;
 	g->before += ltx_bytes_read(r);
+	if (rc == 0 && t != NULL)
+		rc = pages_grow(t, h->commit, before, ltx_bytes_read(r), path,
+		    e);
 	return rc;
-}
-
-/* Whether the pages by which f makes the state larger can all be in it: asked
- * before memory is spent on them. */
-static bool
-has_room(const struct store_file *f, const struct pages *t)
-{
-	uint64_t before = f->min_txid == 1 ||
-	    f->h.page_size != t->page_size ? 0 : t->commit;
-
-	return f->h.commit <= before + f->size / MIN_PAGE_BYTES + 1;
 }
 
 /* The table that f is read into: another page size begins anew. */
@@ -61,7 +54,8 @@ begin_table(const struct store_file *f, struct pages *t)
 	if (f->h.page_size != t->page_size)
 		pages_clear(t, f->h.page_size, t->salt);
 	t->txid = 0;
-	pages_resize(t, f->h.commit);
+	if (f->h.commit < t->commit)
+		pages_resize(t, f->h.commit);
 }
 
 int
@@ -79,14 +73,9 @@ check_read(const char *root, struct store_file *f, uint32_t *from,
 	f->h = *ltx_header(r);
 	if (store_check_name(f, path, e) != 0)
 		goto out;
-	if (t != NULL && !has_room(f, t)) {
-		err_set(e, ERR_DAMAGED, "%s: %" PRIu32 " pages do not fit "
-		    "into it", path, f->h.commit);
-		goto out;
-	}
 	if (t != NULL)
 		begin_table(f, t);
-	rc = read_pages(r, from, t, g, &print, e);
+	rc = read_pages(r, path, from, t, g, &print, e);
 	if (rc == 0 && *from == 0 && f->h.salt != 0 &&
 	    print != f->h.post_fingerprint)
 		rc = err_set(e, ERR_DAMAGED, "%s: fingerprint mismatch", path);

@@ -38,6 +38,7 @@
 #include "wal.h"
 
 #define CONNECTIONS 3
+#define SAFE_JSON 3041000	/* version of SQLite */
 #define LOCKER 2		/* the connection that takes the write lock */
 #define SHM_REGION 32768
 #define INDEX_LOOKS 1000
@@ -693,12 +694,16 @@ int
 db_check_open(struct db_check **out, const char *path, struct err *e)
 {
 	struct db_check *k = xcalloc(1, sizeof *k);
+	/* Older ones take their own JSON functions for unsafe: a good database
+	 * with CHECK(json_valid(x)) would be damaged. */
+	const char *schema = sqlite3_libversion_number() < SAFE_JSON ? "" :
+	    "PRAGMA trusted_schema=OFF";
 
 	k->path = xstrdup(path);
 	if (sqlite3_open_v2(path, &k->c, SQLITE_OPEN_READWRITE |
 	    SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK ||
-	    run(k->c, "PRAGMA trusted_schema=OFF;"
-	    "PRAGMA cell_size_check=ON; PRAGMA mmap_size=0") != SQLITE_OK) {
+	    run(k->c, "PRAGMA cell_size_check=ON; PRAGMA mmap_size=0") !=
+	    SQLITE_OK || run(k->c, schema) != SQLITE_OK) {
 		err_set(e, ERR_SYSTEM, "%s: open: %s", path,
 		    sqlite3_errmsg(k->c));
 		db_check_free(k);

@@ -37,6 +37,7 @@
 #define CHECK_SIZE 8
 #define FLAG_CLEAN 1u
 #define FLAG_SETTLED 2u
+#define HOLES_MAX ((uint64_t)1 << 20)	/* pages */
 /*
  * What is read at most, as memory is that of all databases: twice what pages of
  * 512 bytes need, and 8 million pages for one in its WAL, or that was shrunk.
@@ -137,6 +138,18 @@ pages_resize(struct pages *p, uint32_t commit)
 		p->cap = cap;
 	}
 	p->commit = commit;
+}
+
+int
+pages_grow(struct pages *p, uint32_t n, uint64_t before, uint64_t bytes,
+    const char *path, struct err *e)
+{
+	if (n > before + HOLES_MAX + bytes)
+		return err_set(e, ERR_DAMAGED, "%s: page %lu without those "
+		    "before it", path, (unsigned long)n);
+	if (n > p->commit)
+		pages_resize(p, n);
+	return 0;
 }
 
 bool

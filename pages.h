@@ -44,6 +44,11 @@ void	pages_set(struct pages *p, uint32_t pgno, uint64_t hash);
 void	pages_unset(struct pages *p, uint32_t pgno);
 /* Entries past commit are cleared. */
 void	pages_resize(struct pages *p, uint32_t commit);
+/* At least n pages, as a file at path says of which so many bytes were read: no
+ * more than these, the table's size before and some holes that other writers
+ * leave explain, or ERR_DAMAGED.  So a table costs no more than its files. */
+int	pages_grow(struct pages *p, uint32_t n, uint64_t before,
+	    uint64_t bytes, const char *path, struct err *e);
 /* Whether each page 1..commit but the lock page has an entry. */
 bool	pages_complete(const struct pages *p);
 

@@ -29,7 +29,6 @@
 #include "resume.h"
 
 #define TXID_SANE ((uint64_t)1 << 62)
-#define HOLES_MAX ((uint64_t)1 << 20)	/* pages */
 
 int
 resume_locate(const char *path, uint64_t *dev, uint64_t *fsid,
@@ -133,25 +132,20 @@ checksum_of(const struct resume *r, const struct store_file *f,
 	return rc;
 }
 
-/*
- * Enters the pages of lr.  The size is believed only at the proven end, and
- * only if the pages that it is larger by are there; so is a page number, but
- * for holes that other writers leave: the table costs no more than the file.
- */
+/* Enters the pages of lr.  The size is believed only at the proven end, and only
+ * if the pages that it is larger by are there. */
 static int
 enter(struct pages *t, struct ltx_reader *lr, const char *path, struct err *e)
 {
 	uint32_t commit = ltx_header(lr)->commit;
-	uint64_t max = (uint64_t)t->commit + HOLES_MAX;
+	uint64_t before = t->commit;
 	struct ltx_page p;
 	int rc;
 
 	while ((rc = ltx_next(lr, &p, e)) == 1) {
-		if (p.pgno > max + ltx_bytes_read(lr))
-			return err_set(e, ERR_DAMAGED, "%s: page %lu without "
-			    "those before it", path, (unsigned long)p.pgno);
-		if (p.pgno > t->commit)
-			pages_resize(t, p.pgno);
+		if (pages_grow(t, p.pgno, before, ltx_bytes_read(lr), path,
+		    e) != 0)
+			return -1;
 		pages_set(t, p.pgno, ltx_page_hash(t->salt, p.pgno, p.data,
 		    t->page_size));
 	}

@@ -147,6 +147,7 @@ for commit in 1000000 4294967294; do
 	small "$commit pages: restore" 64
 	ok "$commit pages: nothing is left" test ! -e o.db -a ! -e o.db.tmp
 	status 4 "$commit pages: verify" python3 limits.py "$LS" verify "$url"
+	small "$commit pages: verify" 64
 	cp -R "$dir" again; rm -rf .app.db-litestream
 	ok "$commit pages: replicate goes on" python3 limits.py "$LS" \
 	    replicate -once -adopt "$db" "file://$T/again"
@@ -154,4 +155,37 @@ for commit in 1000000 4294967294; do
 	ok "$commit pages: and restores" restore_same "$db" "$T/again"
 	rm -rf again
 done
+
+# The same in a file that has room for it, but no bytes.
+if python3 -c 'import os, sys
+os.truncate(sys.argv[1], 100 << 30)' "$(file 0 2 2)" 2>err; then
+	status 4 'a sparse file: verify' python3 limits.py "$LS" verify "$url"
+	small 'a sparse file: verify' 64
+	status 4 'a sparse file: restore' python3 limits.py "$LS" restore \
+	    -o o.db "$url"
+	small 'a sparse file: restore' 64
+	mv "$(file 0 2 2)" huge
+	"$LS" restore -f -follow-interval 50ms -o st.db "$url" >log 2>&1 \
+	    </dev/null & PID=$!; track $PID
+	ok 'a sparse file: a standby' poll 20 grep -q 'entering follow' log
+	mv huge "$(file 0 2 2)"
+	ok 'a sparse file: refused' poll 20 grep -q "$(basename "$(file 0 2 2)")" log
+	if sed -n 's/^VmHWM:[^0-9]*\([0-9]*\) kB/\1/p' "/proc/$PID/status" >peak \
+	    2>err && [ -s peak ]; then
+		small 'a sparse file: a standby' 64
+	else
+		skip 'a sparse file: a standby: memory' 'no /proc'
+	fi
+	stop_replicate; result $? 'a sparse file: the standby stops'
+else
+	skip 'a sparse file' 'no file of 100 GB here'
+fi
+
+# A schema may call what SQLite has, on every version of it.
+sql json.db 'PRAGMA journal_mode = WAL; CREATE TABLE t(a CHECK(json_valid(a)));
+    INSERT INTO t VALUES(1)' >/dev/null
+"$LS" replicate -once json.db "file://$T/r6" >log 2>&1
+ok 'CHECK(json_valid(a)): restored and checked' "$LS" restore \
+    -integrity-check full -o json.copy "file://$T/r6"
+ok 'CHECK(json_valid(a)): verified' "$LS" verify -full "file://$T/r6"
 done_testing
