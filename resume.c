@@ -132,8 +132,8 @@ checksum_of(const struct resume *r, const struct store_file *f,
 	return rc;
 }
 
-/* Enters the pages of lr.  The size is believed only at the proven end, and only
- * if the pages that it is larger by are there. */
+/* Enters the pages of lr.  The size is believed only at the proven end, and
+ * only if the pages that it is larger by are there. */
 static int
 enter(struct pages *t, struct ltx_reader *lr, const char *path, struct err *e)
 {
