@@ -148,7 +148,8 @@ snapshot_rebase(struct emit *em, struct db *db, int levels,
 	int64_t stamp = time_wall_ms();
 	int level, rc = -1;
 
-	if (image_take(&m, db, e) != 0)
+	if (store_make(em->root, &em->owner, e) != 0 ||
+	    image_take(&m, db, e) != 0)
 		return -1;
 	pages_clear(em->pages, m.page_size, em->pages->salt);
 	if (write_image(em, &m, STORE_SNAPSHOT, 1, stamp, &snapshot, &sum,

@@ -41,41 +41,71 @@ level_dir(const char *root, int level)
 	return xasprintf("%s/ltx/%d", root, level);
 }
 
-int
-store_open_level(const char *root, int level, struct err *e)
+/* ROOT/ltx. */
+static int
+open_top(const char *root, struct err *e)
 {
-	char *ltx = xasprintf("%s/ltx", root), *dir = level_dir(root, level);
-	int at, fd = -1;
+	char *ltx = xasprintf("%s/ltx", root);
+	int fd = disk_open_dir(AT_FDCWD, ltx, false, ltx, e);
 
-	at = disk_open_dir(AT_FDCWD, ltx, false, ltx, e);
-	if (at >= 0) {
-		fd = disk_open_dir(at, path_base(dir), false, dir, e);
-		close(at);
-	}
-	free(dir);
 	free(ltx);
 	return fd;
 }
 
 /* The same; what is not there is made. */
 static int
+make_top(const char *root, const struct disk_owner *o, struct err *e)
+{
+	char *ltx = xasprintf("%s/ltx", root);
+	int at, fd = -1;
+
+	if (disk_mkdirs(root, o, e) == 0 &&
+	    (at = disk_open_dir(AT_FDCWD, root, true, root, e)) >= 0) {
+		fd = disk_make_dir(at, path_base(ltx), o, ltx, e);
+		close(at);
+	}
+	free(ltx);
+	return fd;
+}
+
+int
+store_make(const char *root, const struct disk_owner *o, struct err *e)
+{
+	int fd = make_top(root, o, e);
+
+	return fd < 0 ? -1 : disk_close(&fd, root, e);
+}
+
+int
+store_open_level(const char *root, int level, struct err *e)
+{
+	char *dir = level_dir(root, level);
+	int at, fd = -1;
+
+	if ((at = open_top(root, e)) >= 0) {
+		fd = disk_open_dir(at, path_base(dir), false, dir, e);
+		close(at);
+	}
+	free(dir);
+	return fd;
+}
+
+/* The same; it is made where it is not there, but of ROOT/ltx only level 0. */
+static int
 make_level(const char *root, int level, const struct disk_owner *o,
     struct err *e)
 {
-	char *ltx = xasprintf("%s/ltx", root), *dir = level_dir(root, level);
-	int top = -1, at = -1, fd = store_open_level(root, level, e);
+	char *dir = level_dir(root, level);
+	int at, fd = -1;
 
-	if (fd < 0 && e->kind == ERR_ABSENT &&
-	    disk_mkdirs(root, o, e) == 0 &&
-	    (top = disk_open_dir(AT_FDCWD, root, true, root, e)) >= 0 &&
-	    (at = disk_make_dir(top, path_base(ltx), o, ltx, e)) >= 0)
+	at = open_top(root, e);
+	if (at < 0 && e->kind == ERR_ABSENT && level == 0)
+		at = make_top(root, o, e);
+	if (at >= 0) {
 		fd = disk_make_dir(at, path_base(dir), o, dir, e);
-	if (top >= 0)
-		close(top);
-	if (at >= 0)
 		close(at);
+	}
 	free(dir);
-	free(ltx);
 	return fd;
 }
 

@@ -78,8 +78,14 @@ int	store_set_aside(const char *root, const struct store_file *f,
 int	store_open(const char *root, const struct store_file *f,
 	    struct err *e);
 
+/* Makes what a replica begins with: ROOT/ltx. */
+int	store_make(const char *root, const struct disk_owner *o,
+	    struct err *e);
+
 /*
- * Publishing.  store_begin() makes the level's directory and NAME.tmp, and
+ * Publishing.  store_begin() makes the level's directory (where there is no
+ * ROOT/ltx, only that of level 0: else the file system was unmounted, and what
+ * it was mounted on must stay empty: ERR_ABSENT) and NAME.tmp, and
  * gives its descriptor; write the file through ltx_create() .. ltx_finish(),
  * then store_publish() sets the time to the header's timestamp, syncs, renames
  * and syncs the directory.  A file of that name with other bytes is never

@@ -77,7 +77,8 @@ add(const char *root, struct spec s)
 	bool renamed;
 
 	disk_owner_private(&o);
-	if (store_begin(&n, root, s.level, s.min, s.max, &o, &e) != 0 ||
+	if (store_make(root, &o, &e) != 0 ||
+	    store_begin(&n, root, s.level, s.min, s.max, &o, &e) != 0 ||
 	    ltx_create(&w, n.fd, n.tmp, s.page_size, &e) != 0)
 		die("%s", e.text);
 	write_pages(w, &s);
@@ -391,8 +392,9 @@ test_publish(void)
 	struct store_file from = { .level = 0, .min_txid = 1, .max_txid = 1 };
 	struct store_file to = { .level = 1, .min_txid = 1, .max_txid = 1 };
 	struct store_list l;
+	struct store_new n;
 	struct err e;
-	char *r = new_root();
+	char *r = new_root(), *bare = new_root();
 	bool renamed;
 
 	disk_owner_private(&o);
@@ -409,9 +411,17 @@ test_publish(void)
 	store_list_free(&l);
 	ok(store_link(r, &from, &to, &o, &e) == 0, "a link at another level");
 	ok(store_link(r, &from, &to, &o, &e) == 0, "which is there already");
+	ok(store_begin(&n, bare, 1, 1, 1, &o, &e) == -1 &&
+	    e.kind == ERR_ABSENT && access(bare, F_OK) != 0,
+	    "nothing is made where there is no replica: %s", e.text);
+	store_end(&n);
+	mkdir(bare, 0700);
+	ok(store_link(bare, &from, &to, &o, &e) == -1 && rmdir(bare) == 0,
+	    "nor in an empty directory, by a link: %s", e.text);
 	from.min_txid = from.max_txid = 2;
 	ok(store_link(r, &from, &to, &o, &e) == -1 && e.kind == ERR_ABSENT,
 	    "of nothing: %s", e.text);
+	free(bare);
 	free(r);
 }
 
