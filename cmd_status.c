@@ -39,11 +39,14 @@ static const char help[] =
 "  -no-expand-env leave $NAME in it alone\n";
 
 enum column { DATABASE, STATE, LOCAL_TXID, WAL_SIZE, LAG, REPLICA_SIZE, FILES,
-	NEWEST, SNAPSHOT, AUDIT, PID, READERS, ERROR, COLUMNS };
+	NEWEST, SNAPSHOT, AUDIT, VERIFIED, PID, READERS, ERROR, COLUMNS };
 
 static const char *const title[COLUMNS] = { "database", "status",
 	"local txid", "wal size", "lag", "replica", "files", "newest",
-	"snapshot", "audit", "pid", "wal readers", "error" };
+	"snapshot", "audit", "verified", "pid", "wal readers", "error" };
+
+static const char *const outcome[] = { [RECEIPT_WHOLE] = "ok",
+	[RECEIPT_UNKNOWN] = "unknown", [RECEIPT_DAMAGED] = "damaged" };
 
 struct row {
 	char *cell[COLUMNS];
@@ -179,6 +182,7 @@ fill(struct row *r, const struct target *t, const struct status *s)
 	r->cell[NEWEST] = when(s->txid_ms);
 	r->cell[SNAPSHOT] = when(s->snapshot_ms);
 	r->cell[AUDIT] = when(s->f.audit_ms);
+	r->cell[VERIFIED] = when(s->receipt.time_ms);
 	r->cell[PID] = s->pid != 0 ? xasprintf("%" PRId64, s->pid) :
 	    xstrdup("-");
 	r->cell[READERS] = readers_text(s);
@@ -276,6 +280,11 @@ print_object(const char *db, const struct row *r, const struct status *s)
 	time_or_none("snapshot_time", s->snapshot_ms);
 	time_or_none("audit_time", s->f.audit_ms);
 	number("audit_pages_differed", (int64_t)s->f.differed);
+	time_or_none("verify_time", s->receipt.time_ms);
+	string("verify_outcome", s->verified ?
+	    outcome[s->receipt.outcome] : "");
+	string("verify_txid", s->receipt.txid != 0 ?
+	    TXID(s->receipt.txid) : "");
 	string("error", s->why.kind != ERR_NONE ? s->why.text : "");
 	string("last_error", error_of(s));
 	time_or_none("last_error_time", s->f.error_ms);

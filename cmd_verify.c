@@ -8,6 +8,7 @@
 #include "cmd.h"
 #include "cmd_verify.h"
 #include "opt.h"
+#include "receipt.h"
 #include "store.h"
 #include "util.h"
 #include "verify.h"
@@ -23,6 +24,7 @@ static const char help[] =
 "  -full                  restore it to a temporary file in $TMPDIR without\n"
 "                         a name, and have SQLite check that\n"
 "  -max-age TIME          fail if the newest point is older (24h, 90m)\n"
+"  -record                note time and outcome in the replica, for status\n"
 "  -json                  print JSON\n";
 
 static const char *
@@ -281,7 +283,18 @@ conclude(const struct verify_report *r, const char *root)
 }
 
 static int
-verify(const char *url, struct verify_args *a, bool json)
+record(const struct verify_report *r, const char *root)
+{
+	struct receipt n = { .time_ms = time_wall_ms(), .txid = r->txid,
+	    .outcome = r->damaged ? RECEIPT_DAMAGED :
+	    r->unsure.kind != ERR_NONE ? RECEIPT_UNKNOWN : RECEIPT_WHOLE };
+	struct err e;
+
+	return receipt_write(root, &n, &e) == 0 ? CMD_OK : cmd_fail(&e);
+}
+
+static int
+verify(const char *url, struct verify_args *a, bool json, bool note)
 {
 	char *root, *db = a->db != NULL ? path_abs(a->db) : NULL;
 	struct verify_report r;
@@ -299,6 +312,8 @@ verify(const char *url, struct verify_args *a, bool json)
 		else
 			print_text(&r);
 		status = conclude(&r, root);
+		if (note && record(&r, root) != CMD_OK && status == CMD_OK)
+			status = CMD_FAILED;
 		verify_free(&r);
 	}
 	free(root);
@@ -310,12 +325,13 @@ int
 cmd_verify(int argc, char **argv)
 {
 	struct verify_args a = { .max_age_ms = -1, .progress = true };
-	bool json = false;
+	bool json = false, note = false;
 	const struct opt opts[] = {
 		{ "db", OPT_STRING, &a.db },
 		{ "full", OPT_BOOL, &a.full },
 		{ "max-age", OPT_DURATION, &a.max_age_ms },
 		{ "json", OPT_BOOL, &json },
+		{ "record", OPT_BOOL, &note },
 		{ NULL, OPT_BOOL, NULL }
 	};
 	struct err e;
@@ -335,5 +351,5 @@ cmd_verify(int argc, char **argv)
 		    argc == at ? "replica URL required" :
 		    "too many arguments");
 	log_to_stderr();
-	return cmd_check_stdout(verify(argv[at], &a, json));
+	return cmd_check_stdout(verify(argv[at], &a, json, note));
 }

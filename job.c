@@ -352,13 +352,18 @@ static void *
 run(void *arg)
 {
 	struct job *j = arg;
-	struct err e;
+	struct err e, why;
 
 	e.kind = ERR_NONE;
 	atomic_store(&j->busy_ms, time_mono_ms());
 	while (open_up(j, &e) == 0) {
 		if (serve(j) && finish(j, &e) <= 0)
 			break;
+		if (!j->cf.found && db_has_moved(j->pair.c.db)) {
+			err_set(&why, ERR_ABSENT, "%s: was moved, deleted or "
+			    "replaced", j->cf.pair.db_path);
+			pair_tell_error(&j->pair, &why);
+		}
 		log_line(LOG_INFO, "opening again", "path",
 		    j->cf.pair.db_path, NULL);
 		pair_close(&j->pair);

@@ -6,7 +6,7 @@
  * the next.  An entry with nothing to do has no moment until something is
  * published.  busy: an entry is worked on, outside the mutex; whoever suspends
  * it cancels that, and waits.  Failures are logged when they change and tried
- * again after a minute at the latest.
+ * again after ten seconds at the latest.
  *
  * One thread is enough, and spares the disk, unless it is at one replica for
  * very long: that may be large, or its disk may be dead.  Then one more takes
@@ -20,7 +20,7 @@
 #include "hooks.h"
 #include "levels.h"
 
-#define RETRY_MS 60000
+#define RETRY_MS 10000
 #define LONG_MS 60000		/* at one replica: another thread begins */
 #define MAX_THREADS 16
 #define NEVER INT64_MAX
@@ -32,7 +32,7 @@ struct levels_entry {
 	int64_t due_ms;		/* since boot; NEVER */
 	bool suspended, rebase, noted, busy;
 	atomic_bool cancel;
-	struct err error;
+	struct err error;	/* what it failed with last */
 };
 
 struct levels {
@@ -86,7 +86,7 @@ sleep_until(struct levels *l, int64_t until)
 
 /* What is due for n; without the mutex. */
 static void
-work(struct levels_entry *n)
+work(struct levels_entry *n, struct err *error)
 {
 	uint64_t snapshot = n->c.snapshot_txid;
 	int64_t next = -1;
@@ -102,7 +102,7 @@ work(struct levels_entry *n)
 	if (e.kind != ERR_NONE && (next < 0 ||
 	    next > time_mono_ms() + RETRY_MS))
 		next = time_mono_ms() + RETRY_MS;
-	n->error = e;
+	*error = e;
 	n->due_ms = next < 0 ? NEVER : next;
 	n->rebase = n->c.need_rebase;
 	if (n->c.snapshot_txid != snapshot)
@@ -115,6 +115,7 @@ run(void *arg)
 {
 	struct levels *l = arg;
 	struct levels_entry *n;
+	struct err e;
 
 	pthread_mutex_lock(&l->mutex);
 	while (!l->stopping) {
@@ -128,8 +129,10 @@ run(void *arg)
 		l->busy++;
 		l->moved_ms = time_mono_ms();
 		pthread_mutex_unlock(&l->mutex);
-		work(n);
+		work(n, &e);
 		pthread_mutex_lock(&l->mutex);
+		if (!atomic_load(&n->cancel))
+			n->error = e;
 		n->busy = false;
 		l->busy--;
 		l->moved_ms = time_mono_ms();
@@ -283,6 +286,15 @@ levels_note(struct levels_entry *n)
 		pthread_cond_broadcast(&n->l->cond);
 	}
 	add_thread(n->l);
+	pthread_mutex_unlock(&n->l->mutex);
+}
+
+void
+levels_error(struct levels_entry *n, char *text, size_t size)
+{
+	pthread_mutex_lock(&n->l->mutex);
+	snprintf(text, size, "%.*s", (int)size - 1,
+	    n->error.kind != ERR_NONE ? n->error.text : "");
 	pthread_mutex_unlock(&n->l->mutex);
 }
 

@@ -36,6 +36,8 @@ void	levels_resume(struct levels_entry *n);
 void	levels_remove(struct levels_entry *n);
 /* Something was published. */
 void	levels_note(struct levels_entry *n);
+/* What keeps the levels from going on; "": nothing. */
+void	levels_error(struct levels_entry *n, char *text, size_t size);
 /* Whether the chain must be closed by a full image, and why (static size of
  * why: 256); asking clears it. */
 bool	levels_wants_rebase(struct levels_entry *n, char *why, size_t size);

@@ -24,7 +24,8 @@
  *	cmd_status.c: cmd.h cmd_status.h opt.h status.h target.h
  *	cmd_sync.c: client.h cmd.h cmd_sync.h operand.h opt.h state.h
  *	    target.h
- *	cmd_verify.c: cmd.h cmd_verify.h opt.h store.h util.h verify.h
+ *	cmd_verify.c: cmd.h cmd_verify.h opt.h receipt.h store.h util.h
+ *	    verify.h
  *	compact.c: compact.h pass.h
  *	compare.c: check.h compare.h db.h image.h plan.h state.h
  *	config.c: config.h keys.h node.h store.h
@@ -70,6 +71,7 @@
  *	points.c: plan.h points.h
  *	probe.c: db.h disk.h pages.h probe.h resume.h state.h store.h
  *	progress.c: progress.h util.h
+ *	receipt.c: disk.h receipt.h
  *	replicate.c: control.h dirs.h exec.h fleet.h hooks.h replicate.h
  *	    restore.h
  *	restore.c: db.h disk.h ltx.h output.h progress.h restore.h v3.h

@@ -499,6 +499,15 @@ pair_renew(struct pair *p, struct err *e)
 	return 0;
 }
 
+/* The hook is run for the first of several. */
+static void
+post_error(struct pair *p, const char *text, uint64_t txid)
+{
+	if (!atomic_exchange(&p->failing, true))
+		hooks_post(p->cf.hooks, HOOKS_ERROR, p->cf.db_path,
+		    p->cf.root, text, txid);
+}
+
 void
 pair_tell(struct pair *p, enum state_word word, bool always)
 {
@@ -516,17 +525,10 @@ pair_tell(struct pair *p, enum state_word word, bool always)
 		f->db = p->pages.db;
 	}
 	state_set(&p->state, f, always);
-	if (word == STATE_OK && atomic_exchange(&p->failing, false))
+	if (word == STATE_OK && f->levels[0] != '\0')
+		post_error(p, f->levels, f->txid);
+	else if (word == STATE_OK && atomic_exchange(&p->failing, false))
 		hooks_post(p->cf.hooks, HOOKS_RECOVER, p->cf.db_path,
-		    p->cf.root, f->error, f->txid);
-}
-
-/* The hook is run for the first of several. */
-static void
-post_error(struct pair *p, const struct state_facts *f)
-{
-	if (!atomic_exchange(&p->failing, true))
-		hooks_post(p->cf.hooks, HOOKS_ERROR, p->cf.db_path,
 		    p->cf.root, f->error, f->txid);
 }
 
@@ -542,7 +544,7 @@ pair_tell_error(struct pair *p, const struct err *e)
 		f->error_ms = time_wall_ms();
 	memcpy(f->error, text, sizeof text);
 	pair_tell(p, word, false);
-	post_error(p, f);
+	post_error(p, f->error, f->txid);
 }
 
 /* The next pass of the pair's thread tells otherwise. */
@@ -566,7 +568,7 @@ pair_tell_stuck(struct pair *p, int64_t ms)
 	snprintf(f.error, sizeof f.error, "%.*s", (int)sizeof f.error - 1,
 	    e.text);
 	state_note(&p->state, &f);
-	post_error(p, &f);
+	post_error(p, f.error, f.txid);
 }
 
 bool

@@ -81,6 +81,7 @@ static const struct field {
 	{ "audit", I64, AT(audit_ms), 0 },
 	{ "differed", U64, AT(differed), 0 },
 	{ "failed", I64, AT(error_ms), 0 },
+	{ "levels", TEXT_AT(levels) },
 	{ "root", TEXT_AT(root) },
 	{ "error", TEXT_AT(error) },
 };

@@ -18,6 +18,7 @@
 
 #define STATE_SIZE 1024		/* of the file, always */
 #define STATE_TEXT_SIZE 240
+#define STATE_LEVELS_SIZE 120
 
 enum state_word {
 	STATE_STARTING,		/* first pass: comparing, first backup */
@@ -47,6 +48,7 @@ struct state_facts {
 	int64_t audit_ms;	/* last complete audit, wall clock; 0: none */
 	uint64_t differed;	/* pages that audits found different */
 	int64_t error_ms;	/* since when there was the last error; 0 */
+	char levels[STATE_LEVELS_SIZE];	/* what holds these up; "": nothing */
 	char root[STATE_TEXT_SIZE];	/* replica; "": too long to tell */
 	char error[STATE_TEXT_SIZE];	/* the last one, also when over */
 };

@@ -275,6 +275,7 @@ look_at_replica(struct status *s)
 	} else if (store_list(s->root, -1, &l, &s->why) == 0) {
 		s->why.kind = ERR_NONE;
 		sum_up(s, &l);
+		s->verified = receipt_read(s->root, &s->receipt);
 		store_list_free(&l);
 		if (s->txid < s->f.txid)
 			err_set(&s->why, ERR_DAMAGED, "%s: ends at TXID %s, "
@@ -316,7 +317,17 @@ judge(struct status *s, int64_t interval_ms)
 	} else if (s->running && (s->f.word == STATE_STARTING ||
 	    s->f.word == STATE_WAITING))
 		s->word = STATUS_STARTING;
-	else if (s->lag_commits == 0 || (s->running && s->lag_commits > 0 &&
+	else if (s->verified && s->receipt.outcome == RECEIPT_DAMAGED) {
+		s->word = STATUS_ERROR;
+		err_set(&s->why, ERR_DAMAGED, "%s: the last verification "
+		    "found it damaged", s->root);
+		return;
+	} else if (s->running && s->f.levels[0] != '\0') {
+		s->word = STATUS_ERROR;
+		err_set(&s->why, ERR_SYSTEM, "compaction failed: %s",
+		    s->f.levels);
+		return;
+	} else if (s->lag_commits == 0 || (s->running && s->lag_commits > 0 &&
 	    s->lag_ms <= interval_ms))
 		s->word = well;
 	else

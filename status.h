@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "receipt.h"
 #include "state.h"
 #include "util.h"
 
@@ -48,6 +49,8 @@ struct status {
 	size_t files;
 	uint64_t txid, snapshot_txid;	/* newest there; 0: none */
 	int64_t txid_ms, snapshot_ms;
+	bool verified;		/* and noted there: */
+	struct receipt receipt;
 
 	struct err why;		/* what is wrong now; or ERR_NONE */
 };

@@ -357,6 +357,19 @@ upkeep_root(struct upkeep *u, struct err *e)
 	}
 }
 
+/* Of a pass that began at start, or later. */
+static void
+tell_success(struct upkeep *u, int64_t start)
+{
+	struct state_facts *f = &u->pair->facts;
+
+	trouble_over(&u->trouble, u->pair->cf.db_path, u->pair->pages.txid);
+	f->pass_ms = start;
+	levels_error(u->levels, f->levels, sizeof f->levels);
+	pair_tell(u->pair, STATE_OK, u->asked);
+	u->asked = false;
+}
+
 static int
 work(struct upkeep *u, bool names, struct err *e)
 {
@@ -393,11 +406,7 @@ work(struct upkeep *u, bool names, struct err *e)
 			return rc;
 		if (heal(u, e) != 0 || pass(u, e) != 0)
 			return -1;
-		trouble_over(&u->trouble, u->pair->cf.db_path,
-		    u->pair->pages.txid);
-		u->pair->facts.pass_ms = now;	/* or later */
-		pair_tell(u->pair, STATE_OK, u->asked);
-		u->asked = false;
+		tell_success(u, now);
 	}
 	if (u->trouble.e.kind != ERR_NONE) {
 		if (now >= u->spare_at) {

@@ -15,7 +15,7 @@ _litestream_flags() {
 	litestream:ltx)
 		echo -points -level -json -config -no-expand-env ;;
 	litestream:verify)
-		echo -db -full -max-age -json ;;
+		echo -db -full -max-age -record -json ;;
 	litestream:prune)
 		echo -keep -dry-run ;;
 	litestream:status)

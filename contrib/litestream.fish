@@ -59,6 +59,7 @@ complete -c litestream -n '__fish_seen_subcommand_from ltx' -o no-expand-env -d 
 
 complete -c litestream -n '__fish_seen_subcommand_from verify' -o db -r -d 'compare the newest state with it'
 complete -c litestream -n '__fish_seen_subcommand_from verify' -o full -d 'restore it, and have SQLite check that'
+complete -c litestream -n '__fish_seen_subcommand_from verify' -o record -d 'note the outcome for status'
 complete -c litestream -n '__fish_seen_subcommand_from verify' -o max-age -x -d 'fail if the newest point is older'
 complete -c litestream -n '__fish_seen_subcommand_from verify' -o json -d 'print JSON'
 

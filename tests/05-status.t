@@ -176,6 +176,30 @@ status 2 'no time at all' "$LS" status -timeout 0s "$db"
 status 2 'an unknown flag' "$LS" status -nonsense
 ok 'help' "$LS" status -h
 
+# What verify has noted.
+st -json >out
+is 'not verified yet' "$(get verify_time verify_outcome)" ' '
+ok 'verify' "$LS" verify "file://$dir"
+[ ! -e "$dir/.verified" ]; result $? 'writes nothing'
+ok 'verify -record' "$LS" verify -record "file://$dir"
+ok 'is a file' test -f "$dir/.verified"
+reach ok 'noted'
+st -json >out
+matches 'when' out '"verify_time": "20[0-9-]*T'
+is 'that it is whole' "$(get verify_outcome)" ok
+is 'and which' "$(get verify_txid)" "$(get replica_txid)"
+file=$(find "$dir/ltx/9" -name '*.ltx')
+cp "$file" good.ltx
+printf x | dd of="$file" bs=1 seek=150 conv=notrunc 2>/dev/null
+status 4 'damaged' "$LS" verify -record "file://$dir"
+says 1 error 'verified as damaged'
+matches 'why' out '"error": ".*last verification found it damaged'
+cp good.ltx "$file"
+ok 'mended' "$LS" verify -record "file://$dir"
+reach ok 'verified again'
+echo '1 7 zz' >"$dir/.verified"
+reach ok 'noise in its place'
+
 # The meta directory is a cache: it may be removed at any time.
 stop_replicate; result $? 'clean stop'
 start_replicate "$db" "$dir"
