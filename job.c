@@ -469,8 +469,8 @@ job_ended(struct job *j, struct err *e)
 	bool ended;
 
 	pthread_mutex_lock(&j->mutex);
-	ended = j->ended;
-	*e = j->end;
+	if ((ended = j->ended))
+		*e = j->end;
 	pthread_mutex_unlock(&j->mutex);
 	return ended;
 }
