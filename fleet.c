@@ -37,6 +37,7 @@ struct fleet {
 	struct hooks *hooks;
 	struct claims *claims;
 	int note_fd;
+	atomic_long room;
 	bool stopping;
 	struct slot *slot;
 	size_t n, cap;
@@ -44,7 +45,8 @@ struct fleet {
 };
 
 struct fleet *
-fleet_new(struct watch *w, struct levels *l, struct hooks *h, int note_fd)
+fleet_new(struct watch *w, struct levels *l, struct hooks *h, int note_fd,
+    long room)
 {
 	struct fleet *f = xcalloc(1, sizeof *f);
 
@@ -54,6 +56,7 @@ fleet_new(struct watch *w, struct levels *l, struct hooks *h, int note_fd)
 	f->hooks = h;
 	f->claims = claims_new();
 	f->note_fd = note_fd;
+	atomic_init(&f->room, room);
 	f->slot = xgrow(NULL, 0, &f->cap, sizeof *f->slot);
 	return f;
 }
@@ -180,6 +183,7 @@ fill_slot(struct fleet *f, struct slot *s, const struct job_config *cf)
 	    xstrdup(cf->pair.meta);
 	s->cf.pair.hooks = f->hooks;
 	s->cf.pair.claims = f->claims;
+	s->cf.room = &f->room;
 }
 
 int

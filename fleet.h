@@ -19,10 +19,11 @@
 
 struct fleet;
 
-/* A byte is written to note_fd when a database's thread has ended, or is about
+/* room: how many databases there are descriptors for; the others wait.
+ * A byte is written to note_fd when a database's thread has ended, or is about
  * to be long at work. */
 struct fleet *fleet_new(struct watch *w, struct levels *l,
-	    struct hooks *h, int note_fd);
+	    struct hooks *h, int note_fd, long room);
 /* All have ended. */
 void	fleet_free(struct fleet *f);
 

@@ -55,7 +55,7 @@ struct job {
 	bool told;		/* of this time */
 
 	struct upkeep upkeep;
-	bool opened_once, waiting;
+	bool opened_once, waiting, has_room;
 };
 
 /* Waits for a wake or a moment; false if it is time to stop. */
@@ -236,6 +236,31 @@ await(struct job *j, const struct err *e)
 	free(dir);
 }
 
+/* One more than there are descriptors for would take those that the others need
+ * to publish. */
+static int
+take_room(struct job *j, struct err *e)
+{
+	if (j->cf.room == NULL || j->has_room)
+		return 0;
+	j->has_room = atomic_fetch_sub(j->cf.room, 1) > 0;
+	if (j->has_room)
+		return 0;
+	atomic_fetch_add(j->cf.room, 1);
+	return err_set(e, ERR_BUSY, "%s: more databases than the limit of "
+	    "descriptors allows: raise it (ulimit -n, LimitNOFILE=)",
+	    j->cf.pair.db_path);
+}
+
+static void
+close_pair(struct job *j)
+{
+	pair_close(&j->pair);
+	if (j->has_room)
+		atomic_fetch_add(j->cf.room, 1);
+	j->has_room = false;
+}
+
 /* Opens, with nobody at the levels meanwhile. */
 static int
 open_pair(struct job *j, struct err *e)
@@ -243,6 +268,8 @@ open_pair(struct job *j, struct err *e)
 	struct compact c = j->cf.levels;
 	int rc;
 
+	if (take_room(j, e) != 0)
+		return -1;
 	if (j->upkeep.levels != NULL)
 		levels_suspend(j->upkeep.levels);
 	if ((rc = pair_open(&j->pair, false, e)) != 0)
@@ -284,7 +311,7 @@ open_up(struct job *j, struct err *e)
 			j->waiting = false;
 			return 0;
 		}
-		pair_close(&j->pair);
+		close_pair(j);
 		if (no_database(j, e)) {
 			pair_tell(&j->pair, STATE_WAITING, false);
 			await(j, e);
@@ -366,13 +393,13 @@ run(void *arg)
 		}
 		log_line(LOG_INFO, "opening again", "path",
 		    j->cf.pair.db_path, NULL);
-		pair_close(&j->pair);
+		close_pair(j);
 		pair_tell(&j->pair, STATE_STARTING, false);
 	}
 	levels_remove(j->upkeep.levels);
 	if (e.kind != ERR_NONE)
 		pair_tell_error(&j->pair, &e);
-	pair_close(&j->pair);
+	close_pair(j);
 	pair_unlock(&j->pair);
 	pthread_mutex_lock(&j->mutex);
 	j->ended = true;

@@ -3,6 +3,7 @@
 #ifndef JOB_H
 #define JOB_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -24,6 +25,8 @@ struct job_config {
 	bool found;		/* in a directory: let go of when it goes */
 	bool persistent;	/* tries again whatever is wrong, since
 				 * others go on */
+	atomic_long *room;	/* for so many more there are descriptors;
+				 * or NULL */
 	int64_t stop_retry_ms;	/* between attempts at the end */
 	int64_t stop_timeout_ms;	/* for publishing at the end */
 };

@@ -21,6 +21,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,8 @@
 #define DIRS_MS 1000		/* for the directories' end */
 #define LOOK_MS 1000		/* between looks at threads at work */
 #define GRACE_MS 5000		/* for giving up what takes long */
+#define FILES_EACH 10		/* descriptors of a database, */
+#define OTHER_FILES 100		/* and of merges, sockets and hooks */
 #define NAP_MS 2		/* after events, which it gathers */
 
 static volatile sig_atomic_t signals;	/* how many INT and TERM came */
@@ -433,6 +436,25 @@ leave(const struct run *r, int rc, const struct err *e)
 	_exit(rc != 0 ? EXIT_FAILURE : r->child_status);
 }
 
+/* How many databases the limit of descriptors allows. */
+static long
+room_for(const struct replicate_args *a)
+{
+	long limit = sysconf(_SC_OPEN_MAX), rest, room;
+
+	if (limit < 0)
+		return LONG_MAX;
+	rest = limit / 4 < OTHER_FILES ? limit / 4 : OTHER_FILES;
+	room = (limit - rest) / FILES_EACH;
+	if (room < 1)
+		room = 1;
+	if (a->config != NULL)
+		log_line((size_t)room < a->n ? LOG_WARN : LOG_INFO,
+		    "limit of descriptors", "limit", I64(limit), "databases",
+		    I64(a->n), "allows", I64(room), NULL);
+	return room;
+}
+
 /* With levels and fleet around it. */
 static int
 run_fleet(struct run *r, struct err *e)
@@ -444,7 +466,8 @@ run_fleet(struct run *r, struct err *e)
 		hooks_free(r->hooks);
 		return -1;
 	}
-	r->fleet = fleet_new(r->watch, r->levels, r->hooks, r->note[1]);
+	r->fleet = fleet_new(r->watch, r->levels, r->hooks, r->note[1],
+	    room_for(r->a));
 	rc = run_jobs(r, e);
 	control_stop(r->control);
 	if (!dirs_stop(r->dirs, DIRS_MS))
@@ -465,7 +488,7 @@ replicate_run(const struct replicate_args *a, int *status, struct err *e)
 
 	memset(&r, 0, sizeof r);
 	r.a = a;
-	raise_descriptors(&r.files);	/* ten or so for each database */
+	raise_descriptors(&r.files);
 	catch_signals(&r);
 	r.watch = watch_new();
 	if (open_notes(&r, e) == 0) {
