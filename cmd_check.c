@@ -8,11 +8,9 @@
 #include "cmd_check.h"
 #include "config.h"
 #include "keys.h"
-#include "operand.h"
 #include "opt.h"
 #include "probe.h"
 #include "setup.h"
-#include "store.h"
 
 #define INDENT 4		/* of an entry of a list */
 
@@ -81,55 +79,29 @@ print_findings(const struct probe *p)
 }
 
 static int
-from_config(const char *path, bool expand_env)
+check(const struct setup *s)
 {
 	struct probe p = { .line = NULL };
-	struct setup s;
 	struct err e;
 	size_t i;
 	int rc;
 
-	if (setup_load(&s, path, expand_env, &e) != 0)
-		return cmd_fail(&e);
-	if (setup_refuse_twins(&s, &e) != 0) {
-		setup_free(&s);
-		return cmd_fail(&e);
+	if (s->config != NULL) {
+		if (setup_refuse_twins(s, &e) != 0)
+			return cmd_fail(&e);
+		config_warn(s->config);
+		print_config(s->config);
 	}
-	config_warn(s.config);
-	print_config(s.config);
 	probe_host(&p);
-	if (s.n == 0) {
+	if (s->n == 0) {
 		err_set(&e, ERR_USAGE, "no databases specified in "
 		    "configuration");
 		probe_error(&p, &e);
 	}
-	for (i = 0; i < s.n; i++)
-		probe_pair(&p, &s.job[i].pair);
+	for (i = 0; i < s->n; i++)
+		probe_pair(&p, &s->job[i].pair);
 	rc = print_findings(&p);
 	probe_free(&p);
-	setup_free(&s);
-	return rc;
-}
-
-static int
-from_operands(char **operand)
-{
-	struct probe p = { .line = NULL };
-	struct job_config job;
-	char *db, *root;
-	struct err e;
-	int rc;
-
-	if ((root = store_url_path(operand[1], &e)) == NULL)
-		return cmd_fail(&e);
-	db = operand_db(operand[0]);
-	setup_defaults(&job, db, root);
-	probe_host(&p);
-	probe_pair(&p, &job.pair);
-	rc = print_findings(&p);
-	probe_free(&p);
-	free(db);
-	free(root);
 	return rc;
 }
 
@@ -143,8 +115,9 @@ cmd_check(int argc, char **argv)
 		{ "no-expand-env", OPT_BOOL, &no_expand },
 		{ NULL, OPT_BOOL, NULL }
 	};
+	struct setup s;
 	struct err e;
-	int at = opt_parse(opts, argc, argv, &e);
+	int at = opt_parse(opts, argc, argv, &e), rc;
 
 	log_to_stderr();
 	log_set_level("warn");
@@ -162,7 +135,12 @@ cmd_check(int argc, char **argv)
 	if (argc > at && config[0] != '\0')
 		return cmd_usage(NULL, "cannot specify a replica URL and the "
 		    "-config flag");
-	return argc > at ? from_operands(argv + at) :
-	    from_config(config[0] != '\0' ? config : config_default_path(),
-	    !no_expand);
+	rc = argc > at ? setup_operands(&s, argv + at, &e) :
+	    setup_load(&s, config[0] != '\0' ? config :
+	    config_default_path(), !no_expand, &e);
+	if (rc != 0)
+		return cmd_fail(&e);
+	rc = check(&s);
+	setup_free(&s);
+	return rc;
 }

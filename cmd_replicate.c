@@ -8,11 +8,9 @@
 #include "cmd_replicate.h"
 #include "config.h"
 #include "db.h"
-#include "operand.h"
 #include "opt.h"
 #include "replicate.h"
 #include "setup.h"
-#include "store.h"
 
 static const char help[] =
 "usage: litestream replicate [flags] DB_PATH REPLICA_URL\n"
@@ -103,12 +101,56 @@ fail(struct err *e)
 	return cmd_fail(e);
 }
 
+/* What the configuration says about the log, where no flag does. */
+static void
+set_log(const struct flags *f, const struct config *c)
+{
+	if (f->log_level[0] == '\0' && getenv("LOG_LEVEL") == NULL)
+		log_set_level(c->log_level);
+	if (c->log_stderr)
+		log_to_stderr();
+	if (strcmp(c->log_type, "json") == 0)
+		log_as_json();
+	config_warn(c);
+}
+
+/* The jobs of s, as the flags want them. */
+static void
+prepare(const struct flags *f, const struct setup *s,
+    struct replicate_args *a)
+{
+	const struct config *c = s->config;
+	size_t i;
+
+	for (i = 0; i < s->n; i++) {
+		s->job[i].pair.adopt = f->adopt;
+		s->job[i].restore_if_absent |= f->restore;
+		s->job[i].persistent = s->n > 1 ||
+		    (c != NULL && config_watches(c));
+	}
+	a->job = s->job;
+	a->n = s->n;
+	a->config = c;
+	a->stop_timeout_ms = c != NULL ? c->stop_timeout_ms :
+	    s->job[0].stop_timeout_ms;
+	if (a->exec == NULL && c != NULL && c->exec[0] != '\0' && !f->once)
+		a->exec = c->exec;
+}
+
 static int
-run(const struct flags *f, struct replicate_args *a)
+run(const struct flags *f, const struct setup *s, struct replicate_args *a)
 {
 	struct err e;
 	int status = CMD_OK;
 
+	if (s->config != NULL && setup_refuse_twins(s, &e) != 0)
+		return fail(&e);
+	if (s->config != NULL)
+		set_log(f, s->config);
+	if (s->n == 0 && f->once)
+		return cmd_usage(NULL,
+		    "no databases specified in configuration");
+	prepare(f, s, a);
 	say_hello(a, f->once);
 	if (replicate_restore(a, &e) != 0)
 		return cmd_fail(&e);
@@ -116,74 +158,6 @@ run(const struct flags *f, struct replicate_args *a)
 	    replicate_run(a, &status, &e)) == 0)
 		return status;
 	return fail(&e);
-}
-
-static int
-from_operands(const struct flags *f, struct replicate_args *a,
-    char **operand)
-{
-	struct job_config job;
-	char *db, *root;
-	struct err e;
-	int rc;
-
-	if ((root = store_url_path(operand[1], &e)) == NULL)
-		return cmd_fail(&e);
-	db = operand_db(operand[0]);
-	setup_defaults(&job, db, root);
-	job.pair.adopt = f->adopt;
-	job.restore_if_absent = f->restore;
-	a->job = &job;
-	a->n = 1;
-	a->stop_timeout_ms = job.stop_timeout_ms;
-	rc = run(f, a);
-	free(root);
-	free(db);
-	return rc;
-}
-
-static int
-from_config(const struct flags *f, struct replicate_args *a)
-{
-	struct setup s;
-	struct err e;
-	size_t i;
-	int rc;
-
-	if (setup_load(&s, f->config[0] != '\0' ? f->config :
-	    config_default_path(), !f->no_expand, &e) != 0)
-		return fail(&e);
-	if (setup_refuse_twins(&s, &e) != 0) {
-		setup_free(&s);
-		return fail(&e);
-	}
-	if (f->log_level[0] == '\0' && getenv("LOG_LEVEL") == NULL)
-		log_set_level(s.config->log_level);
-	if (s.config->log_stderr)
-		log_to_stderr();
-	if (strcmp(s.config->log_type, "json") == 0)
-		log_as_json();
-	config_warn(s.config);
-	for (i = 0; i < s.n; i++) {
-		s.job[i].pair.adopt = f->adopt;
-		s.job[i].restore_if_absent |= f->restore;
-		s.job[i].persistent = s.n > 1 ||
-		    config_watches(s.config);
-	}
-	if (s.n == 0 && f->once) {
-		setup_free(&s);
-		return cmd_usage(NULL,
-		    "no databases specified in configuration");
-	}
-	a->job = s.job;
-	a->n = s.n;
-	a->config = s.config;
-	a->stop_timeout_ms = s.config->stop_timeout_ms;
-	if (a->exec == NULL && s.config->exec[0] != '\0' && !f->once)
-		a->exec = s.config->exec;
-	rc = run(f, a);
-	setup_free(&s);
-	return rc;
 }
 
 int
@@ -203,6 +177,7 @@ cmd_replicate(int argc, char **argv)
 		{ NULL, OPT_BOOL, NULL }
 	};
 	struct replicate_args a = { 0 };
+	struct setup s;
 	struct err e;
 	int at, rc;
 
@@ -225,6 +200,12 @@ cmd_replicate(int argc, char **argv)
 	a.version = CMD_VERSION;
 	a.force_snapshot = f.force_snapshot;
 	a.enforce_retention = f.enforce_retention;
-	return cmd_check_stdout(argc == at ? from_config(&f, &a) :
-	    from_operands(&f, &a, argv + at));
+	rc = argc > at ? setup_operands(&s, argv + at, &e) :
+	    setup_load(&s, f.config[0] != '\0' ? f.config :
+	    config_default_path(), !f.no_expand, &e);
+	if (rc != 0)
+		return fail(&e);
+	rc = run(&f, &s, &a);
+	setup_free(&s);
+	return cmd_check_stdout(rc);
 }

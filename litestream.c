@@ -10,15 +10,15 @@
  *	claims.c: claims.h
  *	client.c: client.h sock.h
  *	cmd.c: cmd.h
- *	cmd_check.c: cmd.h cmd_check.h config.h keys.h operand.h opt.h
- *	    probe.h setup.h store.h
+ *	cmd_check.c: cmd.h cmd_check.h config.h keys.h opt.h probe.h
+ *	    setup.h
  *	cmd_config.c: cmd.h cmd_config.h config.h opt.h scan.h
  *	cmd_control.c: client.h cmd.h cmd_control.h keys.h operand.h opt.h
  *	cmd_ltx.c: cmd.h cmd_ltx.h listing.h operand.h opt.h points.h
  *	    store.h
  *	cmd_prune.c: cmd.h cmd_prune.h opt.h pass.h plan.h store.h util.h
- *	cmd_replicate.c: cmd.h cmd_replicate.h config.h db.h operand.h
- *	    opt.h replicate.h setup.h store.h
+ *	cmd_replicate.c: cmd.h cmd_replicate.h config.h db.h opt.h
+ *	    replicate.h setup.h
  *	cmd_restore.c: cmd.h cmd_restore.h config.h follow.h listing.h
  *	    operand.h opt.h restore.h scan.h store.h util.h v3.h
  *	cmd_status.c: cmd.h cmd_status.h opt.h status.h target.h
@@ -78,7 +78,7 @@
  *	resume.c: ltx.h plan.h resume.h
  *	retain.c: plan.h retain.h
  *	scan.c: scan.h
- *	setup.c: compact.h scan.h setup.h
+ *	setup.c: compact.h operand.h scan.h setup.h store.h
  *	snapshot.c: image.h ltx.h snapshot.h store.h
  *	sock.c: sock.h
  *	standby.c: be.h db.h disk.h ltx.h standby.h

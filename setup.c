@@ -7,8 +7,10 @@
 #include <string.h>
 
 #include "compact.h"
+#include "operand.h"
 #include "scan.h"
 #include "setup.h"
+#include "store.h"
 
 #define STOP_TIMEOUT_MS 30000
 #define STOP_RETRY_MS 500
@@ -143,6 +145,25 @@ setup_load(struct setup *s, const char *path, bool expand_env, struct err *e)
 bad:
 	setup_free(s);
 	return -1;
+}
+
+int
+setup_operands(struct setup *s, char **operand, struct err *e)
+{
+	struct config_db *d;
+	char *root = store_url_path(operand[1], e);
+
+	memset(s, 0, sizeof *s);
+	if (root == NULL)
+		return -1;
+	d = xcalloc(1, sizeof *d);
+	d->path = operand_db(operand[0]);
+	d->root = root;
+	s->entry = xgrow(NULL, 0, &s->cap_entries, sizeof *s->entry);
+	s->entry[s->n_entries++] = d;
+	s->job = xgrow(NULL, 0, &s->cap, sizeof *s->job);
+	setup_defaults(&s->job[s->n++], d->path, d->root);
+	return 0;
 }
 
 void

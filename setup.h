@@ -19,7 +19,7 @@ void	setup_job(struct job_config *j, const struct config *c,
 	    const struct config_db *d);
 
 struct setup {
-	struct config *config;
+	struct config *config;		/* NULL: from operands */
 	struct job_config *job;		/* point into config and entry */
 	size_t n, cap;
 	struct config_db **entry;	/* of databases in directories */
@@ -31,6 +31,8 @@ int	setup_load(struct setup *s, const char *path, bool expand_env,
 	    struct err *e);
 /* One database under two names would get two replicators: ERR_USAGE. */
 int	setup_refuse_twins(const struct setup *s, struct err *e);
+/* One database, from DB_PATH and REPLICA_URL.  ERR_USAGE. */
+int	setup_operands(struct setup *s, char **operand, struct err *e);
 void	setup_free(struct setup *s);
 
 #endif

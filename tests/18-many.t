@@ -18,6 +18,7 @@ dbs:
     replica:
       path: $T/replica
 END
+# shellcheck disable=SC3045
 (ulimit -n 64 && exec "$LS" replicate -config "$T/yml") >"$T/log" 2>&1 \
     </dev/null &
 PID=$!; track "$PID"
