@@ -15,7 +15,10 @@
  * Timers: due_ms has, for each level, when there may be work; -1 is never.
  * A call at which nothing is due means that something was published, which
  * concerns levels 1 and 9; a pass sets the rest from what it has seen.  So an
- * idle replica comes to rest when its last file has had its time.
+ * idle replica comes to rest when its last file has had its time.  Timers for
+ * one end of an interval come apart, as wall clock and time since boot do: a
+ * pass does what is due within TOGETHER_MS, and puts off no other that is still
+ * to come.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +35,7 @@
 #define SNAPSHOT_MS (24 * HOUR_MS)
 #define L0_MS (5 * MINUTE_MS)
 #define L0_CHECK_MS (15 * SECOND_MS)
+#define TOGETHER_MS 10		/* timers of one moment, by rounding apart */
 /* From 0001-01-01 to 1970-01-01. */
 #define YEAR_ONE_MS INT64_C(62135596800000)
 
@@ -142,7 +146,7 @@ bring_up(struct compact *c, struct pass *p, int64_t wall_ms, int64_t mono_ms,
 
 	for (level = 1; level < STORE_LEVELS && p->why[0] == '\0'; level++) {
 		if ((level > c->levels && level != STORE_SNAPSHOT) ||
-		    !due(c, level, mono_ms) ||
+		    !due(c, level, mono_ms + TOGETHER_MS) ||
 		    too_early(c, p, level, wall_ms))
 			continue;
 		if (pass_bring_up(p, level, &why) != 0 && rc == 0) {
@@ -284,9 +288,10 @@ static void
 schedule(struct compact *c, const struct store_list *l, int64_t wall_ms,
     int64_t mono_ms)
 {
-	int64_t t;
+	int64_t was[STORE_LEVELS], t;
 	int i;
 
+	memcpy(was, c->due_ms, sizeof(was));
 	for (i = 0; i < STORE_LEVELS; i++)
 		c->due_ms[i] = -1;
 	for (i = 1; i <= c->levels; i++)
@@ -298,6 +303,9 @@ schedule(struct compact *c, const struct store_list *l, int64_t wall_ms,
 		set_due(c, STORE_SNAPSHOT, wall_ms, wall_ms, mono_ms);
 	else if ((t = next_levels(c, l, wall_ms)) >= 0)
 		set_due(c, STORE_SNAPSHOT, t, wall_ms, mono_ms);
+	for (i = 0; i < STORE_LEVELS; i++)
+		if (was[i] > mono_ms + TOGETHER_MS && was[i] < c->due_ms[i])
+			c->due_ms[i] = was[i];
 }
 
 static int
@@ -332,8 +340,8 @@ run(struct compact *c, int64_t wall_ms, int64_t mono_ms, struct err *e)
 			c->snapshot_txid = pass_max(&p.l, STORE_SNAPSHOT);
 		/* A full disk is a reason to go on. */
 		if (look_at_clock(c, wall_ms, mono_ms, &why) != 0 ||
-		    enforce(c, &p, wall_ms, due(c, STORE_SNAPSHOT, mono_ms),
-		    &why) != 0) {
+		    enforce(c, &p, wall_ms, due(c, STORE_SNAPSHOT, mono_ms +
+		    TOGETHER_MS), &why) != 0) {
 			*e = why;
 			rc = -1;
 		}

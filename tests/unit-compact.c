@@ -926,6 +926,40 @@ test_clock(void)
 	ok(!is_there(9, 1, 3, ""), "until it was right for long enough");
 }
 
+/*
+ * Level 2 is due at a moment, and level 1, for the same end of an interval, off
+ * ms after it, as the two clocks went apart: both are brought up.
+ */
+static void
+test_apart(int64_t off)
+{
+	int64_t t = START_MS - START_MS % (2 * MINUTE);
+	struct sim s;
+	struct err e;
+
+	sim_init(&s, "apart");
+	s.c.interval_ms[1] = 30 * SECOND;
+	s.c.interval_ms[2] = 2 * MINUTE;
+	s.real_ms = t + SECOND;
+	commits(&s, 1);
+	pass(&s);
+	s.real_ms = t + 31 * SECOND;
+	commits(&s, 1);
+	run(&s);
+	advance(&s, MINUTE);
+	s.boot_off += off;
+	commits(&s, 1);
+	run(&s);
+	s.boot_off -= off;
+	s.real_ms = t + 2 * MINUTE + 1;
+	run(&s);
+	if (s.due_ms >= 0 && s.due_ms <= s.real_ms + s.boot_off + off)
+		compact_run(&s.c, s.real_ms + off, s.real_ms + off +
+		    s.boot_off, &s.due_ms, &e);
+	ok(is_there(1, 3, 3, ""), "clocks %" PRId64 " ms apart make no level "
+	    "late", off);
+}
+
 /* What the machine was started for the second time, after an hour, finds. */
 static int64_t
 trusted_after(const char *boot_line)
@@ -1007,6 +1041,9 @@ main(int argc, char **argv)
 	} else if (argc > 1 && strcmp(argv[1], "levels") == 0) {
 		test_damage();
 		test_clock();
+		test_apart(1);
+		test_apart(-1);
+		test_apart(2 * SECOND);
 		test_boot();
 	} else {
 		history("steady, interval = retention", n, STEADY, HOUR, HOUR);
