@@ -2,10 +2,12 @@
 /*
  * Hooks.
  *
- * Threads leave what has happened in a list, and the main thread forks: it has
- * nothing else to do, and no thread that replicates ever waits for a command.
- * A database has at most one event of each kind waiting, so a command that is
- * slow, or never ends, costs later events of its database and nothing else.
+ * Threads leave what has happened in a list, and the main thread forks, outside
+ * the mutex: no thread that replicates ever waits for a command.  A database
+ * has at most one event of each kind waiting, so a command that is slow, or
+ * never ends, costs later events of its database.  Where a disk that all of a
+ * thousand databases need goes away, a thousand commands at once would be the
+ * next trouble: so there is a bound, and the oldest event comes first.
  */
 #include <sys/wait.h>
 
@@ -17,6 +19,9 @@
 #include "exec.h"
 #include "hooks.h"
 
+#define RUNNING_MAX 32
+#define BEGINNING ((pid_t)-1)
+
 struct event {
 	uint64_t order;		/* 0: none waits */
 	char *replica, *error;
@@ -25,7 +30,7 @@ struct event {
 
 struct target {
 	char *db;
-	pid_t pid;		/* 0: none runs */
+	pid_t pid;		/* of what runs; 0; BEGINNING */
 	enum hooks_event running;
 	struct event event[HOOKS_EVENTS];
 };
@@ -86,18 +91,38 @@ hooks_free(struct hooks *h)
 	free(h);
 }
 
+static bool
+is_idle(const struct target *t)
+{
+	size_t k;
+
+	for (k = 0; k < HOOKS_EVENTS; k++)
+		if (t->event[k].order != 0)
+			return false;
+	return t->pid == 0;
+}
+
+/* That of a database, or one that is not needed any more, or a new one. */
 static struct target *
 find(struct hooks *h, const char *db)
 {
-	size_t i;
+	struct target *t, *idle = NULL;
 
-	for (i = 0; i < h->n; i++)
-		if (strcmp(h->target[i].db, db) == 0)
-			return &h->target[i];
-	h->target = xgrow(h->target, h->n, &h->cap, sizeof *h->target);
-	memset(&h->target[h->n], 0, sizeof *h->target);
-	h->target[h->n].db = xstrdup(db);
-	return &h->target[h->n++];
+	for (t = h->target; t < h->target + h->n; t++) {
+		if (strcmp(t->db, db) == 0)
+			return t;
+		if (is_idle(t))
+			idle = t;
+	}
+	if (idle == NULL) {
+		h->target = xgrow(h->target, h->n, &h->cap,
+		    sizeof *h->target);
+		idle = &h->target[h->n++];
+		memset(idle, 0, sizeof *idle);
+	}
+	free(idle->db);
+	idle->db = xstrdup(db);
+	return idle;
 }
 
 void
@@ -134,54 +159,86 @@ reap(struct target *t)
 		    WEXITSTATUS(status) : 128 + WTERMSIG(status)), NULL);
 }
 
-static void
-begin(struct hooks *h, struct target *t, enum hooks_event event)
+static pid_t
+begin(const struct hooks *h, const char *db, enum hooks_event event,
+    const struct event *v)
 {
-	struct event *v = &t->event[event];
 	char *facts[] = {
 		xasprintf("LITESTREAM_EVENT=%s", names[event]),
-		xasprintf("LITESTREAM_DB=%s", t->db),
+		xasprintf("LITESTREAM_DB=%s", db),
 		xasprintf("LITESTREAM_REPLICA=%s", v->replica),
 		xasprintf("LITESTREAM_ERROR=%s", v->error),
 		xasprintf("LITESTREAM_TXID=%s", TXID(v->txid)),
 	};
 	const size_t n = sizeof facts / sizeof facts[0];
 	struct err e;
+	pid_t pid;
 	size_t i;
 
-	t->running = event;
-	if (exec_shell(h->command[event], facts, n, h->files,
-	    &t->pid, &e) != 0) {
-		t->pid = 0;
-		log_line(LOG_WARN, "cannot run hook", "db", t->db, "event",
+	if (exec_shell(h->command[event], facts, n, h->files, &pid,
+	    &e) != 0) {
+		pid = 0;
+		log_line(LOG_WARN, "cannot run hook", "db", db, "event",
 		    names[event], "error", e.text, NULL);
 	}
 	for (i = 0; i < n; i++)
 		free(facts[i]);
-	drop(v);
+	return pid;
+}
+
+/* The oldest event that can be begun, which *v becomes, *t being its target's
+ * place; HOOKS_EVENTS: none. */
+static enum hooks_event
+take(struct hooks *h, size_t *t, struct event *v)
+{
+	enum hooks_event event = HOOKS_EVENTS;
+	const struct event *w;
+	size_t i, k, running = 0;
+
+	for (i = 0; i < h->n; i++) {
+		running += h->target[i].pid != 0;
+		for (k = 0; k < HOOKS_EVENTS && h->target[i].pid == 0; k++) {
+			w = &h->target[i].event[k];
+			if (w->order == 0 || (event != HOOKS_EVENTS &&
+			    w->order > v->order))
+				continue;
+			event = (enum hooks_event)k;
+			*t = i;
+			*v = *w;
+		}
+	}
+	if (running >= RUNNING_MAX)
+		event = HOOKS_EVENTS;
+	if (event != HOOKS_EVENTS) {
+		memset(&h->target[*t].event[event], 0, sizeof *v);
+		h->target[*t].running = event;
+		h->target[*t].pid = BEGINNING;
+	}
+	return event;
 }
 
 void
 hooks_run(struct hooks *h)
 {
-	struct target *t;
-	size_t i, k, first;
+	enum hooks_event event;
+	struct event v;
+	char *db;
+	size_t i;
+	pid_t pid;
 
 	if (h == NULL)
 		return;
 	pthread_mutex_lock(&h->mutex);
-	for (k = 0; k < h->n; k++) {
-		t = &h->target[k];
-		reap(t);
-		if (t->pid != 0)
-			continue;
-		first = HOOKS_EVENTS;
-		for (i = 0; i < HOOKS_EVENTS; i++)
-			if (t->event[i].order != 0 && (first == HOOKS_EVENTS ||
-			    t->event[i].order < t->event[first].order))
-				first = i;
-		if (first != HOOKS_EVENTS)
-			begin(h, t, (enum hooks_event)first);
+	for (i = 0; i < h->n; i++)
+		reap(&h->target[i]);
+	while ((event = take(h, &i, &v)) != HOOKS_EVENTS) {
+		db = xstrdup(h->target[i].db);
+		pthread_mutex_unlock(&h->mutex);
+		pid = begin(h, db, event, &v);
+		free(db);
+		drop(&v);
+		pthread_mutex_lock(&h->mutex);
+		h->target[i].pid = pid;
 	}
 	pthread_mutex_unlock(&h->mutex);
 }

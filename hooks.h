@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The commands on-error, on-recover and on-snapshot: run beside replication,
- * one at a time for each database.
+ * one at a time for each database, and 32 in all.
  */
 #ifndef HOOKS_H
 #define HOOKS_H
