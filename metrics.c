@@ -115,18 +115,22 @@ value(const struct job_report *r, int what)
 	}
 }
 
-/* A label's value, as the format has it. */
+/* A label's value, as the format has it: UTF-8, or nothing at all is taken. */
 static void
 print_label(FILE *out, const char *s)
 {
-	for (; *s != '\0'; s++)
-		if (*s == '\n')
-			fputs("\\n", out);
+	size_t n;
+
+	for (; *s != '\0'; s += n > 0 ? n : 1) {
+		n = text_printable(s);
+		if (n == 0)
+			fprintf(out, "\\\\x%02x", (unsigned char)*s);
 		else {
 			if (*s == '"' || *s == '\\')
 				putc('\\', out);
-			putc(*s, out);
+			fwrite(s, 1, n, out);
 		}
+	}
 }
 
 void
