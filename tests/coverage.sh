@@ -17,7 +17,8 @@ cp -Rp ./*.[ch] ./*.md LICENSE Makefile setup.sh contrib man "$tree" || exit 1
 for f in tests/*; do
 	[ "$f" = tests/bin ] || cp -Rp "$f" "$tree/tests" || exit 1
 done
-export PEERS="${PEERS:-$PWD/tests/.peer}" CC=gcc
+# What is drawn by lot is the same in every run.
+export PEERS="${PEERS:-$PWD/tests/.peer}" CC=gcc SEED="${SEED:-1}"
 cd "$tree" || exit 1
 { gcc -c -o coverage.o tests/coverage.c; "${MAKE:-make}" CC=gcc all units \
     CPPFLAGS=-D_exit=coverage_exit LDFLAGS="$PWD/coverage.o" \
