@@ -292,4 +292,18 @@ rm -f late.db-shm
 matches 'commits that are not replicated, by the WAL alone' out ' behind .* 3\+ '
 is 'nothing was changed for that' "$(ls late.db*)" 'late.db
 late.db-wal'
+word() {	# WORD TITLE REGEX: status says so of late.db, and why
+	status 1 "$2" "$LS" status -json late.db "file://$T/st"
+	matches "$2: $1" out "\"status\": \"$1\""
+	matches "$2: why" out "$3"
+}
+ok 'replicated again' "$LS" replicate -once late.db "file://$T/st"
+mv st gone
+word away 'a replica that is not there' '/st: open: No such file'
+mv gone st
+: >st/ltx/0/0000000000000009-0000000000000009.ltx
+ok 'a file that is none' "$LS" status late.db "file://$T/st"
+rm -r st/ltx
+word error 'a replica without its files' \
+    'ends at TXID 0000000000000000, but was at 000000000000000'
 done_testing
