@@ -38,16 +38,19 @@ claims_take(struct claims *c, const char *path, const struct disk_stat *st,
     struct err *e)
 {
 	struct claim *k;
+	size_t i;
 	int rc = 0;
 
 	if (c == NULL)
 		return 0;
 	pthread_mutex_lock(&c->mutex);
-	for (k = c->claim; k < c->claim + c->n && rc == 0; k++)
+	for (i = 0; i < c->n && rc == 0; i++) {
+		k = &c->claim[i];
 		if ((k->dev == st->dev && k->ino == st->ino) ||
 		    strcmp(k->path, path) == 0)
 			rc = err_set(e, ERR_BUSY, "%s: is replicated already, "
 			    "as %s", path, k->path);
+	}
 	if (rc == 0) {
 		c->claim = xgrow(c->claim, c->n, &c->cap, sizeof *c->claim);
 		k = &c->claim[c->n++];
