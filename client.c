@@ -6,7 +6,6 @@
  * never in chunks.
  */
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,8 +13,8 @@
 #include "client.h"
 #include "sock.h"
 
+#define GRACE_MS 1000		/* for the reason why it is too late */
 #define MAX_ANSWER ((size_t)4 << 20)
-#define NEVER INT64_MAX
 
 static int
 unreachable(const char *why, struct err *e)
@@ -26,34 +25,29 @@ unreachable(const char *why, struct err *e)
 
 /* All until the end, with a byte 0 behind it; malloc'd. */
 static char *
-receive(int fd, const char *socket, int64_t until, struct err *e)
+receive(const struct sock *s, const char *socket, struct err *e)
 {
 	size_t n = 0, cap = 0;
 	char *buf = NULL;
 	ssize_t k;
 
-	for (;;) {
+	do {
 		buf = xgrow(buf, n, &cap, 1);
-		if (n == MAX_ANSWER) {
-			err_set(e, ERR_SYSTEM, "failed to read response: more "
-			    "than %zu bytes", n);
-			break;
-		}
-		k = read(fd, buf + n, cap - n);
-		if (k > 0) {
-			n += (size_t)k;
-		} else if (k == 0) {
-			buf[n] = '\0';
-			return buf;
-		} else if (errno != EAGAIN && errno != EINTR) {
-			err_sys(e, socket, "failed to read response");
-			break;
-		} else if (!sock_await(fd, POLLIN, until)) {
-			err_set(e, ERR_BUSY, "failed to connect to control "
-			    "socket: %s: no answer in time", socket);
-			break;
-		}
+		k = sock_read(s, buf + n, cap - n);
+		n += k > 0 ? (size_t)k : 0;
+	} while (k > 0 && n < MAX_ANSWER);
+	if (k == 0) {
+		buf[n] = '\0';
+		return buf;
 	}
+	if (k > 0)
+		err_set(e, ERR_SYSTEM, "failed to read response: more than "
+		    "%zu bytes", MAX_ANSWER);
+	else if (errno == ETIMEDOUT)
+		err_set(e, ERR_BUSY, "failed to connect to control socket: "
+		    "%s: no answer in time", socket);
+	else
+		err_sys(e, socket, "failed to read response");
 	free(buf);
 	return NULL;
 }
@@ -103,22 +97,25 @@ client_call(const char *socket, const char *name, const char *body,
     int64_t timeout_ms, struct node_file **f, const struct node **root,
     struct err *e)
 {
-	int64_t until = timeout_ms > 0 ? time_mono_ms() + timeout_ms : NEVER;
+	struct sock s = { .stop_fd = -1, .until_ms = timeout_ms > 0 ?
+	    time_mono_ms() + timeout_ms + (body != NULL ? GRACE_MS : 0) :
+	    INT64_MAX };
 	char *request, *answer = NULL;
-	int fd = sock_connect(socket, e), rc = -1;
-	struct err why = *e;
+	struct err why;
+	int rc = -1;
 
-	if (fd < 0)
+	s.fd = sock_connect(socket, timeout_ms > 0 ? timeout_ms : 0, &why);
+	if (s.fd < 0)
 		return unreachable(why.text, e);
 	request = xasprintf("%s /%s HTTP/1.0\r\nHost: localhost\r\n"
 	    "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
 	    body != NULL ? "POST" : "GET", name,
 	    body != NULL ? strlen(body) : 0, body != NULL ? body : "");
-	if (sock_send(fd, request, strlen(request), until) != 0)
+	if (sock_write(&s, request, strlen(request)) != 0)
 		unreachable("it does not listen", e);
-	else if ((answer = receive(fd, socket, until, e)) != NULL)
+	else if ((answer = receive(&s, socket, e)) != NULL)
 		rc = understand(name, answer, f, root, e);
-	close(fd);
+	close(s.fd);
 	free(answer);
 	free(request);
 	return rc;

@@ -12,8 +12,9 @@
 
 /*
  * GET of "/name", or POST where there is a body (JSON), by a bound in time (0:
- * none).  0 and the answer, *root being a map, the caller's until node_free().
- * Failures in upstream's words, with "NAME failed:" where it refuses.
+ * none) that the body tells the other end, too.  0 and the answer, *root being
+ * a map, the caller's until node_free().  Failures in upstream's words, with
+ * "NAME failed:" where it refuses.
  */
 int	client_call(const char *socket, const char *name, const char *body,
 	    int64_t timeout_ms, struct node_file **f,

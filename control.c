@@ -11,8 +11,12 @@
  * the protection that there is.  The TCP listener has GET /metrics alone.
  *
  * Each listener has some threads, each of which serves one connection at a
- * time, so there are never more than that.  A byte that is never read from a
- * pipe tells all of them to end.
+ * time, so there are never more than that.  Requests that wait for a database
+ * may wait for long: they get 503 before they would be all, so that there is
+ * always an answer to the others.  A pipe whose other end is closed tells all
+ * threads to end.
+ *
+ * A client is not trusted with our time: what it sends and reads has a bound.
  */
 #include <sys/socket.h>
 
@@ -22,25 +26,27 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "ask.h"
 #include "control.h"
 #include "http.h"
 #include "metrics.h"
 #include "node.h"
 #include "operand.h"
 #include "setup.h"
-#include "sock.h"
 #include "store.h"
 
-#define SOCKET_THREADS 4
+#define SOCKET_THREADS 16
+#define WAITERS 12		/* of them, for databases */
 #define METRICS_THREADS 2
 #define TIMEOUT_S 30
-#define FULL_MS 100		/* after a connection that there is no
-				 * descriptor for */
+#define CLIENT_MS 5000		/* for a request, and for its answer */
+#define FULL_MS 100		/* after a connection that could not be had */
 
 struct listener {
 	struct control *control;
@@ -54,7 +60,9 @@ struct control {
 	const char *version;
 	int64_t start_ms, start_wall_ms;
 	struct listener socket, metrics;
+	struct stat file;	/* of the socket */
 	int stop[2];
+	atomic_uint waiting;
 	pthread_t thread[SOCKET_THREADS + METRICS_THREADS];
 	size_t threads;
 };
@@ -131,8 +139,10 @@ get_info(struct call *x)
 static int
 get_list(struct call *x)
 {
-	static const char *const state[] = { "replicating", "open",
-	    "stopped" };
+	static const char *const state[] = {
+		[FLEET_RUNNING] = "replicating", [FLEET_STOPPING] = "open",
+		[FLEET_STOPPED] = "stopped", [FLEET_ENDING] = "open"
+	};
 	struct fleet_report *l;
 	int64_t passed;
 	char at[TEXT_SIZE];
@@ -192,13 +202,11 @@ post_sync(struct call *x)
 
 	if (!fleet_find(x->c->fleet, x->path, &before))
 		return fail(x, 404, NULL, "database not found: %s", x->path);
-	if (fleet_sync(x->c->fleet, x->path, 1000 * (x->timeout_s > 0 ?
-	    x->timeout_s : TIMEOUT_S), &e) != 0)
+	if (ask_sync(x->c->fleet, x->path, x->timeout_s > 0 ? x->timeout_s :
+	    TIMEOUT_S, &after, &e) != 0)
 		return e.kind == ERR_ABSENT ? fail(x, 404, NULL, "%s", e.text) :
 		    e.kind == ERR_LOCKED ? fail(x, 409, NULL, "%s", e.text) :
 		    fail(x, 500, NULL, "sync database: %s", e.text);
-	if (!fleet_find(x->c->fleet, x->path, &after))
-		after = before;
 	fprintf(x->out, "{\"status\":\"%s\",\"path\":",
 	    after.job.facts.txid == before.job.facts.txid ? "no_change" :
 	    x->wait ? "synced" : "synced_local");
@@ -227,45 +235,53 @@ static int
 post_stop(struct call *x)
 {
 	struct fleet_report r;
-	int64_t timeout_s = x->timeout_s != 0 ? x->timeout_s : TIMEOUT_S;
-	bool stopped;
 	struct err e;
 
 	if (!fleet_find(x->c->fleet, x->path, &r))
 		return fail(x, 500, NULL, "database not found: %s", x->path);
-	stopped = r.state == FLEET_STOPPED;
-	if (!stopped && fleet_halt(x->c->fleet, x->path, 1000 * timeout_s,
-	    &e) != 0)
+	if (r.state == FLEET_STOPPED)
+		return say(x, "already_stopped", x->path, &r.job.facts.txid);
+	if (ask_stop(x->c->fleet, x->path, x->timeout_s != 0 ?
+	    x->timeout_s : TIMEOUT_S, &r, &e) != 0)
 		return fail(x, 500, NULL, "close database: %s", e.text);
-	fleet_find(x->c->fleet, x->path, &r);
-	return say(x, stopped ? "already_stopped" : "stopped", x->path,
-	    &r.job.facts.txid);
+	return say(x, "stopped", x->path, &r.job.facts.txid);
+}
+
+/* The path of a replica's URL is root. */
+static int
+add(struct call *x, char *root, struct err *e)
+{
+	const struct config *c = x->c->config;
+	struct config_db d = { .path = x->path, .root = root,
+	    .audit = c->audit, .sync = c->sync };
+	struct job_config cf;
+	int rc;
+
+	setup_job(&cf, c, &d);
+	cf.persistent = cf.asked_for = true;
+	rc = fleet_add(x->c->fleet, &cf, e);
+	if (rc == 0)
+		log_line(LOG_INFO, "database registered", "path", x->path,
+		    "replica", root, NULL);
+	return rc;
 }
 
 static int
 post_register(struct call *x)
 {
-	const struct config *c = x->c->config;
-	struct config_db d = { .audit = c->audit, .sync = c->sync };
 	struct fleet_report r;
-	struct job_config cf;
 	struct err e;
+	char *root;
 	int rc;
 
 	if (x->url == NULL || x->url[0] == '\0')
 		return fail(x, 400, NULL, "replica_url required");
 	if (fleet_find(x->c->fleet, x->path, &r))
 		return say(x, "already_registered", x->path, NULL);
-	if ((d.root = store_url_path(x->url, &e)) == NULL)
+	if ((root = store_url_path(x->url, &e)) == NULL)
 		return fail(x, 400, NULL, "invalid replica url: %s", e.text);
-	d.path = x->path;
-	setup_job(&cf, c, &d);
-	cf.persistent = true;
-	rc = fleet_add(x->c->fleet, &cf, &e);
-	if (rc == 0)
-		log_line(LOG_INFO, "database registered", "path", x->path,
-		    "replica", d.root, NULL);
-	free(d.root);
+	rc = add(x, root, &e);
+	free(root);
 	if (rc != 0)
 		return fail(x, 500, NULL, "failed to register database: %s",
 		    e.text);
@@ -275,18 +291,18 @@ post_register(struct call *x)
 static int
 post_unregister(struct call *x)
 {
-	int64_t timeout_s = x->timeout_s > 0 ? x->timeout_s : TIMEOUT_S;
-	uint64_t txid = 0;
+	struct fleet_report r;
+	uint64_t none = 0;
 	struct err e;
 
-	if (fleet_forget(x->c->fleet, x->path, 1000 * timeout_s, &txid,
-	    &e) == 0) {
+	if (ask_forget(x->c->fleet, x->path, x->timeout_s > 0 ?
+	    x->timeout_s : TIMEOUT_S, &r, &e) == 0) {
 		log_line(LOG_INFO, "database unregistered", "path", x->path,
-		    "txid", TXID(txid), NULL);
-		return say(x, "unregistered", x->path, &txid);
+		    "txid", TXID(r.job.facts.txid), NULL);
+		return say(x, "unregistered", x->path, &r.job.facts.txid);
 	}
 	if (e.kind == ERR_ABSENT)
-		return say(x, "already_unregistered", x->path, &txid);
+		return say(x, "already_unregistered", x->path, &none);
 	return fail(x, 500, NULL, "failed to unregister database: %s",
 	    e.text);
 }
@@ -315,7 +331,7 @@ take_timeout(const struct node *map, int64_t *s)
 		return true;
 	if (n->kind != NODE_SCALAR || n->quoted || n->text[0] == '\0')
 		return false;
-	*s = strtol(n->text, &end, 10);
+	*s = strtoll(n->text, &end, 10);
 	return *end == '\0' && *s >= INT32_MIN && *s <= INT32_MAX;
 }
 
@@ -359,17 +375,33 @@ take_body(struct call *x)
 static const struct {
 	const char *method, *path;
 	int (*run)(struct call *);
+	bool waits;		/* for a database */
 } routes[] = {
-	{ "GET", "/metrics", get_metrics },	/* the first: for all */
-	{ "GET", "/info", get_info },
-	{ "GET", "/list", get_list },
-	{ "GET", "/txid", get_txid },
-	{ "POST", "/sync", post_sync },
-	{ "POST", "/start", post_start },
-	{ "POST", "/stop", post_stop },
-	{ "POST", "/register", post_register },
-	{ "POST", "/unregister", post_unregister },
+	{ "GET", "/metrics", get_metrics, false },	/* for all */
+	{ "GET", "/info", get_info, false },
+	{ "GET", "/list", get_list, false },
+	{ "GET", "/txid", get_txid, false },
+	{ "POST", "/sync", post_sync, true },
+	{ "POST", "/start", post_start, false },
+	{ "POST", "/stop", post_stop, true },
+	{ "POST", "/register", post_register, true },
+	{ "POST", "/unregister", post_unregister, true },
 };
+
+/* Runs what waits, unless too many do. */
+static int
+run_waiting(struct call *x, int (*run)(struct call *))
+{
+	int status;
+
+	if (atomic_fetch_add(&x->c->waiting, 1) < WAITERS)
+		status = run(x);
+	else
+		status = fail(x, 503, NULL, "too many requests wait for "
+		    "databases");
+	atomic_fetch_sub(&x->c->waiting, 1);
+	return status;
+}
 
 static int
 route(struct call *x, bool metrics_only)
@@ -387,7 +419,8 @@ route(struct call *x, bool metrics_only)
 		if (routes[i].method[0] == 'P' &&
 		    (status = take_body(x)) != 200)
 			return status;
-		return routes[i].run(x);
+		return routes[i].waits ? run_waiting(x, routes[i].run) :
+		    routes[i].run(x);
 	}
 	x->type = "text/plain; charset=utf-8";
 	fputs(status == 404 ? "404 page not found\n" : "Method Not Allowed\n",
@@ -399,9 +432,11 @@ static void
 serve_one(struct listener *l, int fd, char *buf)
 {
 	struct call x = { .c = l->control, .type = "application/json" };
+	struct sock s = { .fd = fd, .stop_fd = l->control->stop[0],
+	    .until_ms = time_mono_ms() + CLIENT_MS };
 	char *body = NULL;
 	size_t n = 0;
-	int status = http_receive(fd, buf, &x.r);
+	int status = http_receive(&s, buf, &x.r);
 
 	if (status < 0 || (x.out = open_memstream(&body, &n)) == NULL)
 		return;
@@ -411,8 +446,9 @@ serve_one(struct listener *l, int fd, char *buf)
 		x.type = "text/plain; charset=utf-8";
 		fprintf(x.out, "%d %s\n", status, http_reason(status));
 	}
+	s.until_ms = time_mono_ms() + CLIENT_MS;
 	if (fclose(x.out) == 0)
-		http_answer(fd, status, x.type, body, n);
+		http_answer(&s, status, x.type, body, n);
 	free(body);
 	free(x.path);
 	free(x.url);
@@ -433,13 +469,17 @@ serve(void *arg)
 		if (poll(p, 2, -1) < 0 || p[1].revents == 0)
 			continue;
 		if ((fd = accept(l->fd, NULL, NULL)) < 0) {
-			if (errno == EMFILE || errno == ENFILE)
-				sleep_ms(FULL_MS);
+			if (errno != EAGAIN && errno != EINTR &&
+			    errno != ECONNABORTED)
+				sleep_ms(FULL_MS);	/* no descriptor */
 			continue;
 		}
 		fcntl(fd, F_SETFD, FD_CLOEXEC);
 		if (fcntl(fd, F_SETFL, O_NONBLOCK) == 0)
 			serve_one(l, fd, buf);
+		/* The end for the client, too, if a hook was begun between
+		 * the first two lines and so has this descriptor. */
+		shutdown(fd, SHUT_RDWR);
 		close(fd);
 	}
 	free(buf);
@@ -463,7 +503,7 @@ listen_on(struct control *c)
 
 	if (cf->socket) {
 		c->socket.fd = sock_listen_unix(cf->socket_path,
-		    (unsigned)cf->socket_mode, &e);
+		    (unsigned)cf->socket_mode, &c->file, &e);
 		if (c->socket.fd < 0)
 			log_line(LOG_WARN, "failed to start control server",
 			    "error", e.text, NULL);
@@ -523,7 +563,7 @@ control_stop(struct control *c)
 	while (c->threads > 0)
 		pthread_join(c->thread[--c->threads], NULL);
 	if (c->socket.fd >= 0) {
-		unlink(c->config->socket_path);
+		sock_unlink(c->config->socket_path, &c->file);
 		close(c->socket.fd);
 	}
 	if (c->metrics.fd >= 0)

@@ -2,13 +2,10 @@
 /*
  * Databases, each with a thread (job.c), in slots: the number of a slot is the
  * id under which it watches.  A slot is free again when its thread has been
- * joined, unless the database is only stopped, or somebody waits for its end.
+ * joined, unless the database is only stopped.
  *
- * Only fleet_collect(), the main thread's, joins.  Who waits looks from time to
- * time: a wait is rare, and ends with a disk.
- *
- * Under the mutex no path is looked at, as the disk of one database that does
- * not answer would hold up all.
+ * Only fleet_collect(), the main thread's, joins.  The mutex is not held while
+ * a disk is asked: all threads would wait for a dead one.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -18,14 +15,11 @@
 #include "disk.h"
 #include "fleet.h"
 
-#define STEP_MAX_MS 50		/* between looks of who waits */
-
 struct slot {
 	struct job *job;	/* NULL: not running */
 	struct job_config cf;	/* without a db_path: free */
 	bool removed;		/* how it ends is no matter any more */
 	bool halted;		/* stopped, but not forgotten */
-	unsigned waiters;	/* keep it: see forget_slot() */
 	struct job_report last;	/* of the job that has ended, */
 	struct err why;		/* and why */
 };
@@ -75,12 +69,10 @@ is_used(const struct slot *s)
 	return s->cf.pair.db_path != NULL;
 }
 
-/* Of one without a job; later, where somebody waits for its end. */
+/* Of one without a job. */
 static void
 forget_slot(struct slot *s)
 {
-	if (s->waiters > 0)
-		return;
 	free_config(&s->cf);
 	memset(s, 0, sizeof *s);
 }
@@ -107,28 +99,33 @@ fleet_claims(struct fleet *f)
 	return f->claims;
 }
 
-/* One that is not about to be forgotten. */
 static struct slot *
 find_name(struct fleet *f, const char *path)
 {
 	struct slot *s;
 
 	for (s = f->slot; s < f->slot + f->n; s++)
-		if (is_used(s) && !s->removed &&
-		    strcmp(s->cf.pair.db_path, path) == 0)
+		if (is_used(s) && strcmp(s->cf.pair.db_path, path) == 0)
 			return s;
 	return NULL;
 }
 
-/* One of that name, or replica. */
+/* One that is not about to be forgotten. */
+static struct slot *
+find(struct fleet *f, const char *path)
+{
+	struct slot *s = find_name(f, path);
+
+	return s == NULL || s->removed ? NULL : s;
+}
+
 static const struct slot *
-find_either(const struct fleet *f, const char *path, const char *root)
+find_root(const struct fleet *f, const char *root)
 {
 	const struct slot *s;
 
 	for (s = f->slot; s < f->slot + f->n; s++)
-		if (is_used(s) && (strcmp(s->cf.pair.db_path, path) == 0 ||
-		    strcmp(s->cf.pair.root, root) == 0))
+		if (is_used(s) && strcmp(s->cf.pair.root, root) == 0)
 			return s;
 	return NULL;
 }
@@ -186,32 +183,40 @@ fill_slot(struct fleet *f, struct slot *s, const struct job_config *cf)
 	s->cf.room = &f->room;
 }
 
+/* Under the mutex. */
+static int
+add(struct fleet *f, const struct job_config *cf, struct err *e)
+{
+	const char *path = cf->pair.db_path;
+	const struct slot *same = find_root(f, cf->pair.root);
+	struct slot *s;
+	int rc;
+
+	if (same != NULL)
+		return err_set(e, ERR_USAGE, "%s: is the replica of %s",
+		    cf->pair.root, same->cf.pair.db_path);
+	if (find_name(f, path) != NULL)
+		return err_set(e, ERR_USAGE, "%s: is replicated already",
+		    path);
+	if (f->stopping)
+		return err_set(e, ERR_BUSY, "%s: shutting down", path);
+	s = free_slot_of(f);
+	fill_slot(f, s, cf);
+	f->added++;
+	if ((rc = start(f, s, e)) != 0)
+		forget_slot(s);
+	return rc;
+}
+
 int
 fleet_add(struct fleet *f, const struct job_config *cf, struct err *e)
 {
-	const struct slot *other;
-	struct slot *s;
-	int rc = -1;
+	int rc;
 
 	if (refuse_twin(f, cf->pair.db_path, e) != 0)
 		return -1;
 	pthread_mutex_lock(&f->mutex);
-	other = find_either(f, cf->pair.db_path, cf->pair.root);
-	if (other != NULL && strcmp(other->cf.pair.root, cf->pair.root) == 0)
-		err_set(e, ERR_USAGE, "%s: is the replica of %s",
-		    cf->pair.root, other->cf.pair.db_path);
-	else if (other != NULL)
-		err_set(e, ERR_USAGE, "%s: is replicated already",
-		    cf->pair.db_path);
-	else if (f->stopping)
-		err_set(e, ERR_BUSY, "%s: shutting down", cf->pair.db_path);
-	else {
-		s = free_slot_of(f);
-		fill_slot(f, s, cf);
-		f->added++;
-		if ((rc = start(f, s, e)) != 0)
-			forget_slot(s);
-	}
+	rc = add(f, cf, e);
 	pthread_mutex_unlock(&f->mutex);
 	return rc;
 }
@@ -234,7 +239,7 @@ fleet_remove(struct fleet *f, const char *db_path)
 	struct slot *s;
 
 	pthread_mutex_lock(&f->mutex);
-	if ((s = find_name(f, db_path)) != NULL && !s->cf.found)
+	if ((s = find(f, db_path)) != NULL && !s->cf.found)
 		s = NULL;
 	if (s != NULL)
 		dismiss(s);
@@ -272,10 +277,11 @@ fleet_paths(struct fleet *f, size_t *n)
 }
 
 static void
-take_report(const struct slot *s, struct fleet_report *r)
+take_report(const struct fleet *f, const struct slot *s,
+    struct fleet_report *r)
 {
-	r->state = s->job == NULL ? FLEET_STOPPED :
-	    s->halted || s->removed ? FLEET_STOPPING : FLEET_RUNNING;
+	r->state = s->job == NULL ? FLEET_STOPPED : f->stopping ?
+	    FLEET_ENDING : s->halted ? FLEET_STOPPING : FLEET_RUNNING;
 	if (s->job != NULL)
 		job_report(s->job, &r->job);
 	else
@@ -295,7 +301,7 @@ fleet_list(struct fleet *f, size_t *n)
 	for (s = f->slot; s < f->slot + f->n; s++) {
 		if (!is_used(s) || s->removed)
 			continue;
-		take_report(s, &l[*n]);
+		take_report(f, s, &l[*n]);
 		l[(*n)++].path = xstrdup(s->cf.pair.db_path);
 	}
 	pthread_mutex_unlock(&f->mutex);
@@ -316,123 +322,52 @@ fleet_find(struct fleet *f, const char *db_path, struct fleet_report *r)
 	struct slot *s;
 
 	pthread_mutex_lock(&f->mutex);
-	if ((s = find_name(f, db_path)) != NULL)
-		take_report(s, r);
+	if ((s = find(f, db_path)) != NULL)
+		take_report(f, s, r);
 	pthread_mutex_unlock(&f->mutex);
 	return s != NULL;
 }
 
-/* One that is there, for as long as the mutex is held. */
-static struct slot *
-get(struct fleet *f, const char *db_path, struct err *e)
+void
+fleet_sync(struct fleet *f, const char *db_path)
 {
-	struct slot *s = find_name(f, db_path);
-
-	if (s == NULL)
-		err_set(e, ERR_ABSENT, "database not found: %s", db_path);
-	return s;
-}
-
-/* Gives the others time; false: it is too late, or the process ends. */
-static bool
-pause_for(struct fleet *f, int64_t until, int64_t *step)
-{
-	int64_t left = until - time_mono_ms();
-	bool stopping = f->stopping;
-
-	if (left <= 0 || stopping)
-		return false;
-	pthread_mutex_unlock(&f->mutex);
-	sleep_ms(*step < left ? *step : left);
-	*step = 2 * *step < STEP_MAX_MS ? 2 * *step : STEP_MAX_MS;
-	pthread_mutex_lock(&f->mutex);
-	return true;
-}
-
-static int
-too_late(const char *db_path, const struct job_report *r, struct err *e)
-{
-	const struct state_facts *s = &r->facts;
-	bool failing = s->word == STATE_ERROR || s->word == STATE_AWAY;
-
-	return err_set(e, ERR_BUSY, "%s: timeout: the replicator is at \"%s\""
-	    "%s%s", db_path, state_name(s->word), failing ? ": " : "",
-	    failing ? s->error : "");
-}
-
-int
-fleet_sync(struct fleet *f, const char *db_path, int64_t timeout_ms,
-    struct err *e)
-{
-	int64_t start_ms = time_mono_ms(), step = 1;
-	struct job_report r;
 	struct slot *s;
-	int rc = -1;
 
 	pthread_mutex_lock(&f->mutex);
-	while ((s = get(f, db_path, e)) != NULL) {
-		if (s->job == NULL || s->halted) {
-			err_set(e, ERR_LOCKED, "database not open: %s",
-			    db_path);
-			break;
-		}
-		job_report(s->job, &r);
-		if (r.facts.pass_ms > start_ms) {
-			rc = 0;
-			break;
-		}
+	if ((s = find(f, db_path)) != NULL && s->job != NULL)
 		job_ask(s->job);
-		if (!pause_for(f, start_ms + timeout_ms, &step)) {
-			too_late(db_path, &r, e);
-			break;
-		}
-	}
 	pthread_mutex_unlock(&f->mutex);
-	return rc;
 }
 
-/* Waits until s, which is asked to, has ended; the mutex is held. */
-static int
-await_end(struct fleet *f, size_t i, int64_t timeout_ms, struct err *e)
-{
-	int64_t until = time_mono_ms() + timeout_ms, step = 1;
-	struct slot *s;
-	struct job_report r;
-	int rc = 0;
-
-	f->slot[i].waiters++;
-	while (f->slot[i].job != NULL && rc == 0)
-		if (!pause_for(f, until, &step)) {
-			job_report(f->slot[i].job, &r);
-			rc = too_late(f->slot[i].cf.pair.db_path, &r, e);
-		}
-	s = &f->slot[i];
-	s->waiters--;
-	if (rc == 0 && s->why.kind != ERR_NONE) {
-		*e = s->why;
-		rc = -1;
-	}
-	if (s->job == NULL && !s->halted)
-		forget_slot(s);
-	return rc;
-}
-
-int
-fleet_halt(struct fleet *f, const char *db_path, int64_t timeout_ms,
-    struct err *e)
+bool
+fleet_halt(struct fleet *f, const char *db_path)
 {
 	struct slot *s;
-	int rc = -1;
+	bool runs;
 
 	pthread_mutex_lock(&f->mutex);
-	if ((s = get(f, db_path, e)) != NULL && s->job != NULL) {
+	s = find(f, db_path);
+	runs = s != NULL && s->job != NULL;
+	if (runs) {
 		s->halted = true;
 		job_stop(s->job);
-		rc = await_end(f, (size_t)(s - f->slot), timeout_ms, e);
-	} else if (s != NULL)
-		rc = 0;
+	}
 	pthread_mutex_unlock(&f->mutex);
-	return rc;
+	return runs;
+}
+
+int
+fleet_outcome(struct fleet *f, const char *db_path, struct err *e)
+{
+	struct slot *s;
+
+	pthread_mutex_lock(&f->mutex);
+	if ((s = find(f, db_path)) != NULL)
+		*e = s->why;
+	else
+		err_set(e, ERR_ABSENT, "database not found: %s", db_path);
+	pthread_mutex_unlock(&f->mutex);
+	return e->kind == ERR_NONE ? 0 : -1;
 }
 
 int
@@ -444,42 +379,27 @@ fleet_restart(struct fleet *f, const char *db_path, struct err *e)
 	pthread_mutex_lock(&f->mutex);
 	if (f->stopping)
 		err_set(e, ERR_BUSY, "%s: shutting down", db_path);
-	else if ((s = get(f, db_path, e)) != NULL) {
-		if (s->job == NULL)
-			rc = start(f, s, e);
-		else if (s->halted)
-			err_set(e, ERR_BUSY, "%s: is still stopping",
-			    db_path);
-		else
-			rc = 0;
+	else if ((s = find(f, db_path)) == NULL)
+		err_set(e, ERR_ABSENT, "database not found: %s", db_path);
+	else if (s->job != NULL && s->halted)
+		err_set(e, ERR_BUSY, "%s: is still stopping", db_path);
+	else {
+		s->cf.asked_for |= s->job == NULL;
+		rc = s->job == NULL ? start(f, s, e) : 0;
 	}
 	pthread_mutex_unlock(&f->mutex);
 	return rc;
 }
 
-int
-fleet_forget(struct fleet *f, const char *db_path, int64_t timeout_ms,
-    uint64_t *txid, struct err *e)
+void
+fleet_forget(struct fleet *f, const char *db_path)
 {
 	struct slot *s;
-	size_t i;
-	int rc = -1;
 
 	pthread_mutex_lock(&f->mutex);
-	if ((s = get(f, db_path, e)) != NULL) {
-		i = (size_t)(s - f->slot);
-		s->waiters++;
+	if ((s = find(f, db_path)) != NULL)
 		dismiss(s);
-		rc = s->job == NULL ? 0 :
-		    await_end(f, i, timeout_ms, e);
-		s = &f->slot[i];
-		s->waiters--;
-		*txid = s->last.facts.txid;
-		if (s->job == NULL)
-			forget_slot(s);
-	}
 	pthread_mutex_unlock(&f->mutex);
-	return rc;
 }
 
 bool
@@ -499,16 +419,23 @@ fleet_wake(struct fleet *f)
 	return busy;
 }
 
-/* Why a thread has ended that was not asked to. */
+/*
+ * Why a thread has ended, if not all is published: for the status of the
+ * process, unless somebody has asked for it or for its end; and into the log,
+ * unless the process says it as its last word.
+ */
 static void
-report(struct fleet *f, const struct slot *s, const struct err *why,
-    struct err *e)
+report(const struct fleet *f, const struct slot *s, struct err *e)
 {
-	if (e->kind == ERR_NONE)
-		*e = *why;
-	if (f->added > 1)
+	bool asked = s->halted || s->removed || s->cf.asked_for;
+
+	if (s->why.kind == ERR_NONE || (s->removed && s->cf.found))
+		return;
+	if (!asked && e->kind == ERR_NONE)
+		*e = s->why;
+	if (asked || f->added > 1)
 		log_line(LOG_ERROR, "not replicated any more", "path",
-		    s->cf.pair.db_path, "error", why->text, NULL);
+		    s->cf.pair.db_path, "error", s->why.text, NULL);
 }
 
 /* Joins the thread of one that has ended. */
@@ -519,7 +446,8 @@ end(struct fleet *f, struct slot *s)
 	job_free(s->job);
 	s->job = NULL;
 	watch_drop(f->watch, (size_t)(s - f->slot));
-	if (!s->halted)
+	s->halted |= s->cf.asked_for && s->why.kind != ERR_NONE;
+	if (!s->halted || s->removed)
 		forget_slot(s);
 }
 
@@ -532,9 +460,7 @@ fleet_collect(struct fleet *f, struct err *e)
 	pthread_mutex_lock(&f->mutex);
 	for (s = f->slot; s < f->slot + f->n; s++) {
 		if (s->job != NULL && job_ended(s->job, &s->why)) {
-			if (s->why.kind != ERR_NONE && !s->removed &&
-			    !s->halted)
-				report(f, s, &s->why, e);
+			report(f, s, e);
 			end(f, s);
 		}
 		left += s->job != NULL || (s->halted && !f->stopping);

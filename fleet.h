@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The databases of a process, which come and go while it runs.  All functions
- * may be called from any thread, but for fleet_new() and fleet_free().  Those
- * with a timeout wait for a database's thread; a timeout is ERR_BUSY.
+ * may be called from any thread, but for fleet_new() and fleet_free(), and none
+ * of them waits for a disk but fleet_add().
  */
 #ifndef FLEET_H
 #define FLEET_H
@@ -43,7 +43,12 @@ bool	fleet_is_leaving(struct fleet *f);
 /* The paths of those that are known, malloc'd, as is each of them. */
 char	**fleet_paths(struct fleet *f, size_t *n);
 
-enum fleet_state { FLEET_RUNNING, FLEET_STOPPING, FLEET_STOPPED };
+enum fleet_state {
+	FLEET_RUNNING,
+	FLEET_STOPPING,		/* asked to */
+	FLEET_STOPPED,		/* it was asked to, or failed */
+	FLEET_ENDING		/* as is the process */
+};
 struct fleet_report {
 	char *path;
 	enum fleet_state state;
@@ -55,25 +60,25 @@ void	fleet_list_free(struct fleet_report *l, size_t n);
 /* How one stands; false: there is none.  Its path is NULL. */
 bool	fleet_find(struct fleet *f, const char *db_path,
 	    struct fleet_report *r);
-
-/* Waits for a pass that begins after the call. */
-int	fleet_sync(struct fleet *f, const char *db_path, int64_t timeout_ms,
-	    struct err *e);
-/* Publishes what is committed, and stops; it stays known. */
-int	fleet_halt(struct fleet *f, const char *db_path, int64_t timeout_ms,
-	    struct err *e);
+/* Asks one for a pass. */
+void	fleet_sync(struct fleet *f, const char *db_path);
+/* Asks one to publish what is committed, and stop; it stays known.  False: it
+ * does not run. */
+bool	fleet_halt(struct fleet *f, const char *db_path);
+/* How one that is stopped has ended: -1 if not all was published. */
+int	fleet_outcome(struct fleet *f, const char *db_path, struct err *e);
 /* Starts one that is stopped. */
 int	fleet_restart(struct fleet *f, const char *db_path, struct err *e);
-/* Publishes what is committed, stops, and forgets it: *txid is the last. */
-int	fleet_forget(struct fleet *f, const char *db_path,
-	    int64_t timeout_ms, uint64_t *txid, struct err *e);
+/* Forgets one, when it has stopped. */
+void	fleet_forget(struct fleet *f, const char *db_path);
 
 /* Hands the events of the watch on; true while any is at work: to be called
  * again within a second then. */
 bool	fleet_wake(struct fleet *f);
 /*
  * Forgets those that have ended; how many are left, also stopped.  *e, if it is
- * ERR_NONE, becomes the reason of one that was not asked to.
+ * ERR_NONE, becomes the reason of one that was not asked to, nor started by
+ * request.
  */
 size_t	fleet_collect(struct fleet *f, struct err *e);
 /* Asks all to end. */

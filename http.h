@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * As much of HTTP/1.1 as a control socket takes: one request for each
- * connection, of a bounded size and in a bounded time.
+ * connection, of a bounded size.
  */
 #ifndef HTTP_H
 #define HTTP_H
 
 #include <stddef.h>
-#include <stdint.h>
 
-#include "util.h"
+#include "sock.h"
 
 #define HTTP_MAX 65536		/* bytes of a request, head and body */
 
@@ -33,8 +32,9 @@ const char *http_reason(int status);
 
 /* Reads a request into buf (HTTP_MAX + 1 bytes) as http_parse() tells it;
  * -1: there is nobody to answer. */
-int	http_receive(int fd, char *buf, struct http_request *r);
-void	http_answer(int fd, int status, const char *type, const char *body,
-	    size_t n);
+int	http_receive(const struct sock *s, char *buf,
+	    struct http_request *r);
+void	http_answer(const struct sock *s, int status, const char *type,
+	    const char *body, size_t n);
 
 #endif

@@ -23,6 +23,8 @@ struct job_config {
 	int64_t truncate_frames;	/* 0: by our own rule; < 0: never */
 	bool restore_if_absent;	/* before it is started */
 	bool found;		/* in a directory: let go of when it goes */
+	bool asked_for;		/* by request: stopped when it has failed, and
+				 * no reason for the process to end */
 	bool persistent;	/* tries again whatever is wrong, since
 				 * others go on */
 	atomic_long *room;	/* for so many more there are descriptors;

@@ -3,6 +3,7 @@
  * Litestream for a local directory: the commands.
  *
  *	apply.c: apply.h ltx.h
+ *	ask.c: ask.h
  *	audit.c: audit.h image.h ltx.h
  *	capture.c: capture.h ltx.h wal.h
  *	check.c: check.h ltx.h
@@ -29,8 +30,8 @@
  *	compact.c: compact.h pass.h
  *	compare.c: check.h compare.h db.h image.h plan.h state.h
  *	config.c: config.h keys.h node.h store.h
- *	control.c: control.h http.h metrics.h node.h operand.h setup.h
- *	    sock.h store.h
+ *	control.c: ask.h control.h http.h metrics.h node.h operand.h
+ *	    setup.h store.h
  *	crc64.c: be.h crc64.h
  *	db.c: be.h db.h disk.h wal.h
  *	diff.c: capture.h image.h ltx.h wal.h
@@ -42,7 +43,7 @@
  *	fleet.c: disk.h fleet.h
  *	follow.c: apply.h disk.h follow.h plan.h standby.h store.h watch.h
  *	hooks.c: exec.h hooks.h
- *	http.c: http.h sock.h
+ *	http.c: http.h
  *	image.c: image.h ltx.h
  *	intact.c: intact.h
  *	job.c: checkpoint.h job.h upkeep.h

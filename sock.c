@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Sockets: unix sockets in the file system, and TCP.  None of them blocks, but
- * for a moment when it connects; sock_await() waits.
+ * Sockets: unix sockets in the file system, and TCP.
+ *
+ * A process that is started by mistake must not take the socket of the one that
+ * runs, nor remove it when it ends: so a path is only taken where nobody
+ * answers, and what is removed is the file that was made.
  */
 #include <sys/socket.h>
-#include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netdb.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -50,32 +54,58 @@ prepare(int fd)
 	return fcntl(fd, F_SETFL, O_NONBLOCK);
 }
 
-int
-sock_listen_unix(const char *path, unsigned mode, struct err *e)
+/* Makes way where a socket was left. */
+static int
+remove_old(const char *path, const struct sockaddr_un *a, struct err *e)
 {
-	struct sockaddr_un a;
 	struct stat st;
 	int fd;
 
-	if (unix_address(path, &a, e) != 0)
+	if (lstat(path, &st) != 0)
+		return 0;
+	if (!S_ISSOCK(st.st_mode))
+		return err_set(e, ERR_SYSTEM, "socket path exists but is not "
+		    "a socket: %s", path);
+	if ((fd = socket(AF_UNIX, SOCK_STREAM, 0)) < 0 || prepare(fd) != 0)
+		return drop(fd, path, "socket", e);
+	if (connect(fd, (const struct sockaddr *)a, sizeof *a) == 0)
+		errno = EADDRINUSE;
+	if (errno != ECONNREFUSED)
+		return drop(fd, path, "connect", e);
+	close(fd);
+	return unlink(path) == 0 ? 0 :
+	    err_sys(e, path, "remove existing socket");
+}
+
+int
+sock_listen_unix(const char *path, unsigned mode, struct stat *mine,
+    struct err *e)
+{
+	struct sockaddr_un a;
+	int fd;
+
+	if (unix_address(path, &a, e) != 0 || remove_old(path, &a, e) != 0)
 		return -1;
-	if (lstat(path, &st) == 0) {
-		if (!S_ISSOCK(st.st_mode))
-			return err_set(e, ERR_SYSTEM, "socket path exists but "
-			    "is not a socket: %s", path);
-		if (unlink(path) != 0)
-			return err_sys(e, path, "remove existing socket");
-	}
 	fd = socket(AF_UNIX, SOCK_STREAM, 0);
 	/* Nobody can connect before it has its mode: that comes first. */
 	if (fd < 0 || prepare(fd) != 0 ||
 	    bind(fd, (struct sockaddr *)&a, sizeof a) != 0)
 		return drop(fd, path, "bind", e);
-	if (chmod(path, (mode_t)mode) != 0)
+	if (chmod(path, (mode_t)mode) != 0 || lstat(path, mine) != 0)
 		return drop(fd, path, "chmod", e);
 	if (listen(fd, BACKLOG) != 0)
 		return drop(fd, path, "listen", e);
 	return fd;
+}
+
+void
+sock_unlink(const char *path, const struct stat *mine)
+{
+	struct stat st;
+
+	if (lstat(path, &st) == 0 && st.st_dev == mine->st_dev &&
+	    st.st_ino == mine->st_ino)
+		unlink(path);
 }
 
 int
@@ -113,41 +143,67 @@ sock_listen_tcp(const char *addr, struct err *e)
 }
 
 int
-sock_connect(const char *path, struct err *e)
+sock_connect(const char *path, int64_t timeout_ms, struct err *e)
 {
+	struct timeval tv = { .tv_sec = (time_t)(timeout_ms / 1000),
+	    .tv_usec = (suseconds_t)(timeout_ms % 1000 * 1000) };
 	struct sockaddr_un a;
 	int fd;
 
 	if (unix_address(path, &a, e) != 0)
 		return -1;
 	fd = socket(AF_UNIX, SOCK_STREAM, 0);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof a) != 0 ||
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv,
+	    sizeof tv) != 0 ||
+	    connect(fd, (struct sockaddr *)&a, sizeof a) != 0 ||
 	    prepare(fd) != 0)
 		return drop(fd, path, "connect", e);
 	return fd;
 }
 
-bool
-sock_await(int fd, short what, int64_t until_ms)
+/* Whether it is worth trying again, after waiting for what of poll(2). */
+static bool
+await(const struct sock *s, short what)
 {
-	struct pollfd p = { .fd = fd, .events = what };
-	int64_t left = until_ms - time_mono_ms();
+	struct pollfd p[] = {
+		{ .fd = s->fd, .events = what },
+		{ .fd = s->stop_fd, .events = POLLIN },	/* -1 is ignored */
+	};
+	int64_t left = s->until_ms - time_mono_ms();
 
-	return left > 0 && (poll(&p, 1, (int)left) > 0 || errno == EINTR);
+	if (errno == EINTR)
+		return true;
+	if (errno != EAGAIN)
+		return false;
+	left = left < 0 ? 0 : left < INT_MAX ? left : INT_MAX;
+	if (poll(p, 2, (int)left) < 0)
+		return errno == EINTR;
+	errno = ETIMEDOUT;
+	return p[0].revents != 0 && p[1].revents == 0;
+}
+
+ssize_t
+sock_read(const struct sock *s, void *p, size_t n)
+{
+	ssize_t k;
+
+	do
+		k = recv(s->fd, p, n, 0);
+	while (k < 0 && await(s, POLLIN));
+	return k;
 }
 
 int
-sock_send(int fd, const char *p, size_t n, int64_t until_ms)
+sock_write(const struct sock *s, const char *p, size_t n)
 {
 	ssize_t k;
 
 	while (n > 0) {
-		k = send(fd, p, n, MSG_NOSIGNAL);
+		k = send(s->fd, p, n, MSG_NOSIGNAL);
 		if (k > 0) {
 			p += k;
 			n -= (size_t)k;
-		} else if ((errno != EAGAIN && errno != EINTR) ||
-		    !sock_await(fd, POLLOUT, until_ms))
+		} else if (!await(s, POLLOUT))
 			return -1;
 	}
 	return 0;

@@ -28,6 +28,7 @@ fuzz unlz4 'LZ4 frames of version 0.3'
 fuzz wal 'WAL and wal-index, with right checksums and without'
 fuzz pages 'page tables, and their use'
 fuzz config 'litestream.yml is refused, or means the same when printed'
+fuzz http 'requests, in any pieces'
 fuzz opt 'command lines'
 fuzz text 'names, URLs, times, identity and clock'
 done_testing

@@ -10,7 +10,7 @@
 #				so long or so often
 top=$(cd "$(dirname "$0")/.." && pwd -P) || exit 1
 export LC_ALL=C
-targets='chain config ltx ltx-fixed opt pages text unlz4 wal'
+targets='chain config http ltx ltx-fixed opt pages text unlz4 wal'
 
 # Every module in front of which seam.h fits, and no instrumentation of the CRC:
 # it has no branches worth the time.
@@ -130,6 +130,26 @@ config() {
 	E
 }
 
+http() {
+	mkdir http
+	n=0
+	while read -r line; do
+		n=$((n + 1))
+		printf '%b' "$line" >"http/line$n"
+	done <<-'E'
+	GET /info HTTP/1.1\r\n\r\n
+	GET /txid?path=%2fa+b&x HTTP/1.0\n\n
+	POST /sync HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\n{"path":"/"}
+	POST / HTTP/1.1\ncontent-length:0002\t\n\r\nabcd
+	POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab
+	POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na
+	GET http://x/ HTTP/1.1\r\n\r\n
+	GET / HTTP/1.1\r\n : x\r\n\r\n
+	GET / HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n
+	GET / HTTP/1.1\r\n\r\r\nContent-Length: 1\r\n\r\n
+	E
+}
+
 opt() {
 	# What was found: a number of seconds that ms cannot hold, in sync.
 	mkdir opt
@@ -233,7 +253,7 @@ corpus() {
 	for size in 512 1024 65536; do
 		replica "$(pwd -P)/d$size" $size || exit 1
 	done
-	for n in ltx wal config opt text unlz4 chain; do
+	for n in ltx wal config http opt text unlz4 chain; do
 		$n
 	done
 }
