@@ -38,6 +38,13 @@ ok 'replication goes on without' poll 20 "$LS" sync -timeout 5s a.db
 is 'the file is left' "$(cat "$S")" precious
 stop_replicate; result $? 'clean stop'
 rm "$S"
+long=$T/$(awk 'BEGIN { for (i = 0; i < 120; i++) printf "x" }')
+sed "s|path: $S|path: $long|" l.yml >long.yml
+"$LS" replicate -config long.yml >log 2>&1 </dev/null & PID=$!; track $PID
+ok 'a path too long for a socket' poll 20 grep -q \
+    'level=WARN msg="failed to start control server".*too long' log
+ok 'replication goes on without' poll 20 "$LS" sync -timeout 5s a.db
+stop_replicate; result $? 'clean stop'
 python3 -c 'import socket, sys
 socket.socket(socket.AF_UNIX).bind(sys.argv[1])' "$S"
 start
@@ -235,6 +242,81 @@ answers 'after all that' GET '/txid?path=%' '' '404
 {"error":"database not found"}'
 stop_replicate; result $? 'clean stop'
 [ ! -e "$S" ]; result $? 'the socket has gone'
+
+# The socket is that of whoever has it.
+start
+ok 'again' poll 20 listens
+first=$PID
+sed 's|dbs:.*|dbs: []|' l.yml >none.yml
+"$LS" replicate -config none.yml >log2 2>&1 </dev/null & PID=$!; track $PID
+ok 'a second process is told' poll 20 grep -q \
+    'level=WARN msg="failed to start control server".*in use' log2
+stop_replicate; result $? 'it ends'
+answers 'the first one is still asked' GET "/txid?path=$T/a.db" '' '200
+{"txid":1}'
+PID=$first
+rm "$S"
+python3 -c 'import socket, sys
+socket.socket(socket.AF_UNIX).bind(sys.argv[1])' "$S"
+stop_replicate; result $? 'clean stop'
+ok 'what another has put there is left' test -S "$S"
+
+# Who waits for a replica that is away gets the reason, and takes no thread
+# that others need.
+mkdir backup
+sed -i.old -e "s|path: $T/ra|path: $T/backup/ra|" \
+    -e 's/, permissions: 0640//' l.yml
+rm -rf .a.db-litestream
+start
+ok 'again' poll 20 listens
+# shellcheck disable=SC2012
+is 'permissions by default' "$(ls -l "$S" | cut -c1-10)" srw-------
+ok 'it begins' poll 20 "$LS" sync -timeout 5s a.db
+mv backup away
+sql a.db 'INSERT INTO t VALUES(1)'
+ok 'the replica is gone' poll 20 grep -q 'not mounted' log
+status 1 'sync fails' "$LS" sync -socket "$S" -timeout 1s a.db
+matches 'the reason' err \
+    '^Error: sync failed: sync database: .*timeout.*"away".*not mounted'
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13; do
+	http POST /sync "{\"path\":\"$T/a.db\",\"timeout\":60}" >wait$i &
+	track $!
+done
+came() { [ "$(cat wait[0-9]* | grep -c "^$1\$")" = "$2" ]; }
+ok 'not all threads wait' poll 20 came 503 1
+is 'others are answered' "$(http GET /info | sed 1q)" 200
+mv away backup
+ok 'all get their answer' poll 60 came 200 12
+ok 'one more is served' poll 20 "$LS" sync -socket "$S" a.db
+ok 'all is there' restore_same "$T/a.db" "$T/backup/ra"
+
+# A database that another process has stays known, and can be started later.
+start_replicate "$T/b.db" "$T/rc"
+other=$PID PID=$(cat "$T/.a.db-litestream/.lock")
+ok 'another process has it' poll 20 "$LS" sync -timeout 5s b.db
+is 'register' "$(ls_ register -replica "file://$T/rb" b.db | sed 1q)" \
+    'status: registered'
+stopped() { http GET /list | grep -q "b.db\",\"status\":\"stopped\""; }
+ok 'it is stopped' poll 20 stopped
+is 'start' "$(ls_ start b.db | sed 1q)" 'status: started'
+ok 'it is stopped again' poll 20 stopped
+daemon=$PID PID=$other
+stop_replicate; result $? 'the other one ends'
+PID=$daemon
+is 'start' "$(ls_ start b.db | sed 1q)" 'status: started'
+ok 'it is replicated' poll 20 "$LS" sync -socket "$S" -timeout 5s b.db
+is 'stop' "$(ls_ stop a.db | sed 1q)" 'status: stopped'
+start_replicate "$T/a.db" "$T/backup/ra"
+other=$PID PID=$daemon
+ok 'another process has that' poll 20 "$LS" sync -timeout 5s a.db
+is 'start' "$(ls_ start a.db | sed 1q)" 'status: started'
+a_stopped() { http GET /list | grep -q "a.db\",\"status\":\"stopped\""; }
+ok 'it is stopped' poll 20 a_stopped
+PID=$other
+stop_replicate; result $? 'the other one ends'
+PID=$daemon
+is 'the rest was not disturbed' "$(ls_ sync b.db | sed 1q)" "db_path: $T/b.db"
+stop_replicate; result $? 'clean stop'
 
 # The last database goes, the process stays.
 start

@@ -83,4 +83,16 @@ ok 'it is back' poll 30 has ok 1
 is 'no lag' "$(value lag_seconds | cut -d. -f1)" 0
 ok 'with everything' restore_same "$db" "$T/backup/r"
 stop_replicate; result $? 'clean stop'
+
+# What a path is made of does not matter to who reads them.
+odd=$T/$(printf 'o\303\251\377\nx.db')
+sql "$odd" 'PRAGMA journal_mode = WAL; CREATE TABLE t(a)' >/dev/null
+sed "s|dbs:.*|dbs: [{ dir: $T, pattern: 'o*.db', replica: { path: $T/ro } }]|" \
+    l.yml >odd.yml
+"$LS" replicate -config odd.yml >log 2>&1 </dev/null &
+PID=$!; track "$PID"
+label() { get /metrics && grep -q "^$1\$" got; }
+ok 'UTF-8 stays, other bytes are shown' poll 20 label \
+    "litestream_ok{db=\"$T/o$(printf '\303\251')\\\\\\\\xff\\\\\\\\x0ax.db\"} 1"
+stop_replicate; result $? 'clean stop'
 done_testing

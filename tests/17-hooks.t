@@ -75,6 +75,34 @@ is 'one hook at a time' "$(wc -l <pids | tr -d ' ')" 1
 stop_replicate; result $? 'the end does not wait for it'
 kill -0 "$(sed 1q pids)"; result $? 'it goes on by itself'
 
+# Many at once: so many run, and the others come when those have ended.
+mkdir many
+i=10
+while [ $i -lt 50 ]; do
+	sql "many/$i.db" 'PRAGMA journal_mode = WAL; CREATE TABLE t(a)' \
+	    >/dev/null
+	i=$((i + 1))
+done
+cat >many.yml <<END
+on-error: sh slow
+dbs: [{ dir: $T/many, pattern: '*.db', replica: { path: $T/backup/m } }]
+END
+: >pids
+start many.yml
+all() { [ "$(find backup/m -name '*1.ltx' | grep -c /9/)" = 40 ]; }
+ok 'forty databases' poll 30 all
+mv backup away
+failed() { [ "$(grep -c 'replication failed' log)" -ge 40 ]; }
+ok 'all fail' poll 60 failed
+run() { [ "$(wc -l <pids)" -eq "$1" ]; }
+ok 'some hooks run' poll 20 run 32
+kill "$(sed 1q pids)"
+ok 'one ends, another begins' poll 20 run 33
+while read -r i; do track "$i"; done <pids
+mv away backup
+stop_replicate; result $? 'clean stop'
+run 33; result $? 'and no more'
+
 # What ends the process is told, too.
 mkdir -p other/.a
 "$LS" replicate "$db" "file://$T/backup/r" >log2 2>&1 </dev/null &
