@@ -41,7 +41,9 @@ make_db() {
 a=$T/db/a.db b=$T/db/b.db
 make_db "$a"
 make_db "$b"
+S=$T/s.sock
 cat >"$T/yml" <<END
+socket: { enabled: true, path: $S }
 dbs:
   - path: $a
     replica:
@@ -71,8 +73,22 @@ status 1 'hung: the status is not that of an empty WAL' \
     "$LS" status -config "$T/yml" "$a"
 ok 'hung: another database is written' python3 "$T/app.py" "$b" 1
 ok 'hung: and replicated' replicated "$b" "$T/well/b"
+sql "$T/c.db" 'PRAGMA journal_mode = WAL; CREATE TABLE t(a)' >/dev/null
+status 1 'hung: sync by the socket fails in time' \
+    "$LS" sync -socket "$S" -timeout 1s "$a"
+status 1 'hung: stop, too' "$LS" stop -socket "$S" -timeout 1 "$a"
+ok 'hung: others are listed' "$LS" list -socket "$S"
+matches 'hung: it is still stopping' "$T/out" "^$a \[open\]"
+ok 'hung: another is waited for' "$LS" sync -socket "$S" -timeout 20s "$b"
+ok 'hung: one more is registered' "$LS" register -socket "$S" \
+    -replica "file://$T/well/c" "$T/c.db"
+ok 'hung: and replicated' replicated "$T/c.db" "$T/well/c"
+ok 'hung: and forgotten' "$LS" unregister -socket "$S" "$T/c.db"
 rm "$T/hang"
 ok 'answers again: all is there' replicated "$a" "$T/hung/a"
+stopped() { "$LS" list -socket "$S" | grep -q "^$a \[stopped\]"; }
+ok 'answers again: it is stopped' poll 20 stopped
+ok 'answers again: it is started' "$LS" start -socket "$S" "$a"
 ok 'answers again: the application goes on' python3 "$T/app.py" "$a" 1
 ok 'answers again: all of that' replicated "$a" "$T/hung/a"
 
