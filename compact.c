@@ -109,6 +109,7 @@ begin(struct pass *p, const struct compact *c)
 	p->db = c->db;
 	p->owner = &c->owner;
 	p->cancel = c->cancel;
+	p->count = c->count;
 }
 
 static void
@@ -197,6 +198,27 @@ enforce(struct compact *c, struct pass *p, int64_t wall_ms, bool all,
 	if (rc == 0 && all)
 		rc = pass_sweep_damaged(p, &c->proofs, e);
 	return rc;
+}
+
+/* How the files of level 0 stand that are left. */
+static void
+count_l0(const struct compact *c, const struct store_list *l, int64_t wall_ms)
+{
+	uint64_t n[PASS_COUNTERS] = { 0 }, merged = pass_max(l, 1);
+	const struct store_file *f;
+	struct retain_rule r;
+	int what;
+
+	if (c->count == NULL)
+		return;
+	rule_at(c, wall_ms, false, &r);
+	for (f = l->file; f < l->file + l->n; f++)
+		if (f->level == 0 && !f->bad)
+			n[f->max_txid > merged ? PASS_NOT_COMPACTED :
+			    r.l0_ms < 0 || retain_age(&r, f) < r.l0_ms ?
+			    PASS_TOO_RECENT : PASS_ELIGIBLE]++;
+	for (what = PASS_ELIGIBLE; what < PASS_COUNTERS; what++)
+		atomic_store(&c->count[what], n[what]);
 }
 
 /* What would go at that time, if all could be proven: at level 0, or above. */
@@ -347,6 +369,7 @@ run(struct compact *c, int64_t wall_ms, int64_t mono_ms, struct err *e)
 		}
 	}
 	schedule(c, &p.l, wall_ms, mono_ms);
+	count_l0(c, &p.l, wall_ms);
 	end(&p, c);
 	return rc;
 }

@@ -24,6 +24,7 @@ struct compact {
 	const char *db;			/* for log lines; or NULL */
 	struct disk_owner owner;
 	const atomic_bool *cancel;	/* ends a merge: ERR_BUSY; or NULL */
+	_Atomic uint64_t *count;	/* of PASS_COUNTERS; or NULL */
 	int levels;			/* 1..levels are in use */
 	int64_t interval_ms[COMPACT_MAX_LEVEL + 1];
 	int64_t snapshot_interval_ms, snapshot_retention_ms;

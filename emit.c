@@ -115,6 +115,10 @@ advance(struct emit_file *f, uint32_t commit, uint64_t sum, uint64_t size)
 	disk_stat(f->file.path, &t->newest, &ignored);
 	em->pre_unknown = false;
 	em->published++;
+	if (em->total != NULL) {
+		atomic_fetch_add(&em->total[0], 1);
+		atomic_fetch_add(&em->total[1], size);
+	}
 	em->last_size = size;
 	em->last_pages = (uint32_t)f->n;
 	em->last_ms = time_mono_ms() - f->start_ms;

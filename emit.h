@@ -30,6 +30,7 @@ struct emit {
 
 	/* The last file, for log and pacing. */
 	uint64_t published;	/* files so far */
+	_Atomic uint64_t *total;	/* files and bytes, also earlier */
 	uint64_t last_size;
 	uint32_t last_pages;
 	int64_t last_ms;	/* what writing and publishing it took */

@@ -55,6 +55,7 @@ struct job {
 	bool told;		/* of this time */
 
 	struct upkeep upkeep;
+	_Atomic uint64_t levels[PASS_COUNTERS];
 	bool opened_once, waiting, has_room;
 };
 
@@ -278,6 +279,7 @@ open_pair(struct job *j, struct err *e)
 		c.root = j->cf.pair.root;
 		c.db = j->cf.pair.db_path;
 		c.owner = j->pair.c.em.owner;
+		c.count = j->levels;
 		j->upkeep.levels = levels_add(j->all_levels, &c);
 	}
 	levels_resume(j->upkeep.levels);
@@ -472,6 +474,8 @@ job_report(struct job *j, struct job_report *r)
 	state_get(&j->pair.state, &r->facts);
 	for (i = 0; i < STATE_COUNTERS; i++)
 		r->count[i] = atomic_load(&j->pair.state.count[i]);
+	for (i = 0; i < PASS_COUNTERS; i++)
+		r->levels[i] = atomic_load(&j->levels[i]);
 	r->busy_ms = atomic_load(&j->busy_ms);
 }
 

@@ -48,7 +48,7 @@ void	job_ask(struct job *j);
 /* How it stands. */
 struct job_report {
 	struct state_facts facts;
-	uint64_t count[STATE_COUNTERS];
+	uint64_t count[STATE_COUNTERS], levels[PASS_COUNTERS];
 	int64_t busy_ms;	/* at work since; 0: at rest */
 };
 void	job_report(struct job *j, struct job_report *r);

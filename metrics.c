@@ -8,15 +8,19 @@
 #include "metrics.h"
 
 #define MS 1000.0
+#define PASSIVE "mode=\"PASSIVE\""
+#define TRUNCATE "mode=\"TRUNCATE\""
+#define FILE_PUT "replica_type=\"file\",operation=\"PUT\""
+#define FILE_DELETE "replica_type=\"file\",operation=\"DELETE\""
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
-/* What is not a counter of a job. */
+/* What is not a counter of a job; LEVELS + n: its counter n of levels. */
 enum { TXID_NOW = STATE_COUNTERS, LAG, WELL, PASSED, REPLICA_TIME, AUDITED,
-	DIFFERED, NOTHING };
+	DIFFERED, PUTS, PUT_BYTES, LEVELS };
 
 /* The rows of one name stand together. */
 static const struct metric {
-	const char *name, *type, *mode;
+	const char *name, *type, *label;	/* label: one more, or NULL */
 	int what;		/* a state_counter, or of the above */
 	bool ms;		/* shown in seconds */
 	const char *help;
@@ -37,21 +41,35 @@ static const struct metric {
 	    "Time spent syncing, in seconds" },
 	{ "disk_full", "gauge", NULL, STATE_DISK_FULL, false,
 	    "Whether replication is held up by a full disk" },
-	{ "checkpoint_count", "counter", "PASSIVE", STATE_PASSIVES, false,
+	{ "checkpoint_count", "counter", PASSIVE, STATE_PASSIVES, false,
 	    "Number of checkpoint operations performed" },
-	{ "checkpoint_count", "counter", "TRUNCATE", STATE_TRUNCATES, false,
+	{ "checkpoint_count", "counter", TRUNCATE, STATE_TRUNCATES, false,
 	    NULL },
-	{ "checkpoint_error_count", "counter", "PASSIVE",
+	{ "checkpoint_error_count", "counter", PASSIVE,
 	    STATE_PASSIVE_ERRORS, false,
 	    "Number of checkpoint errors that have occurred" },
-	{ "checkpoint_error_count", "counter", "TRUNCATE",
+	{ "checkpoint_error_count", "counter", TRUNCATE,
 	    STATE_TRUNCATE_ERRORS, false, NULL },
-	{ "checkpoint_seconds", "counter", "PASSIVE", STATE_PASSIVE_MS, true,
+	{ "checkpoint_seconds", "counter", PASSIVE, STATE_PASSIVE_MS, true,
 	    "Time spent checkpointing WAL, in seconds" },
-	{ "checkpoint_seconds", "counter", "TRUNCATE", STATE_TRUNCATE_MS,
+	{ "checkpoint_seconds", "counter", TRUNCATE, STATE_TRUNCATE_MS,
 	    true, NULL },
-	{ "compaction_verify_error_count", "counter", NULL, NOTHING, false,
-	    "Number of post-compaction verification failures" },
+	{ "compaction_verify_error_count", "counter", NULL,
+	    LEVELS + PASS_DAMAGED, false,
+	    "Files that were found damaged when levels were merged" },
+	{ "l0_retention_files_total", "gauge", "status=\"eligible\"",
+	    LEVELS + PASS_ELIGIBLE, false,
+	    "Number of L0 files by status during retention enforcement" },
+	{ "l0_retention_files_total", "gauge", "status=\"not_compacted\"",
+	    LEVELS + PASS_NOT_COMPACTED, false, NULL },
+	{ "l0_retention_files_total", "gauge", "status=\"too_recent\"",
+	    LEVELS + PASS_TOO_RECENT, false, NULL },
+	{ "replica_operation_total", "counter", FILE_PUT, PUTS, false,
+	    "The number of replica operations performed" },
+	{ "replica_operation_total", "counter", FILE_DELETE,
+	    LEVELS + PASS_DELETED, false, NULL },
+	{ "replica_operation_bytes", "counter", FILE_PUT, PUT_BYTES, false,
+	    "The number of bytes used by replica operations" },
 	{ "lag_seconds", "gauge", NULL, LAG, true,
 	    "How far the replica may be behind the database" },
 	{ "ok", "gauge", NULL, WELL, false,
@@ -108,10 +126,15 @@ value(const struct job_report *r, int what)
 		return (double)f->audit_ms;
 	case DIFFERED:
 		return (double)f->differed;
-	case NOTHING:
-		return 0;
+	case PUTS:
+		return (double)(r->count[STATE_FILES] +
+		    r->levels[PASS_FILES]);
+	case PUT_BYTES:
+		return (double)(r->count[STATE_BYTES] +
+		    r->levels[PASS_BYTES]);
 	default:
-		return (double)r->count[what];
+		return (double)(what >= LEVELS ? r->levels[what - LEVELS] :
+		    r->count[what]);
 	}
 }
 
@@ -149,10 +172,10 @@ metrics_write(FILE *out, struct fleet *f)
 		for (i = 0; i < n; i++) {
 			fprintf(out, "litestream_%s{db=\"", m->name);
 			print_label(out, l[i].path);
-			if (m->mode != NULL)
-				fprintf(out, "\",mode=\"%s", m->mode);
-			fprintf(out, "\"} %.15g\n", value(&l[i].job,
-			    m->what) / (m->ms ? MS : 1));
+			fprintf(out, "\"%s%s} %.15g\n",
+			    m->label != NULL ? "," : "",
+			    m->label != NULL ? m->label : "",
+			    value(&l[i].job, m->what) / (m->ms ? MS : 1));
 		}
 	}
 	fleet_list_free(l, n);

@@ -377,12 +377,24 @@ pair_rebase(struct pair *p, const char *why, struct err *e)
 	return 0;
 }
 
+void
+pair_log_sync(const struct pair *p, const char *reason, int64_t ms)
+{
+	bool snap = reason[0] != '\0';
+
+	log_line(LOG_DEBUG, "sync", "db", p->cf.db_path, "txid",
+	    TXID(p->pages.txid), "ms", I64(ms), "snap",
+	    snap ? "true" : "false", snap ? "reason" : NULL, reason, NULL);
+}
+
 /*
  * The first pass: whatever it takes to have the newest commit in the replica.
  */
 static int
 first_pass(struct pair *p, struct resume *r, struct err *e)
 {
+	int64_t start = time_mono_ms();
+	const char *reason;
 	struct disk_stat st;
 	bool found;
 
@@ -405,8 +417,11 @@ first_pass(struct pair *p, struct resume *r, struct err *e)
 	if (p->c.doubt)
 		log_line(LOG_INFO, "comparing database with replica", "path",
 		    p->cf.db_path, "reason", p->c.reason, NULL);
+	reason = p->c.doubt ? p->c.reason : "";
 	if (capture_pass(&p->c, &found, e) != 0)
 		return -1;
+	if (p->c.em.published > 0)
+		pair_log_sync(p, reason, time_mono_ms() - start);
 	if (r->empty && p->pages.txid != 0)
 		return snapshot_link_first(&p->c.em, e);
 	return 0;
@@ -442,6 +457,7 @@ pair_open(struct pair *p, bool once, struct err *e)
 	c->em.root = p->cf.root;
 	c->em.db_path = c->db_path = p->cf.db_path;
 	c->em.pages = &p->pages;
+	c->em.total = &p->state.count[STATE_FILES];
 	c->cancel = p->cancel;
 	if (open_db(p, e) != 0 ||
 	    open_root(p, &c->em.owner, e) != 0 ||

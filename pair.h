@@ -73,6 +73,9 @@ int	pair_renew(struct pair *p, struct err *e);
 int	pair_rebase(struct pair *p, const char *why, struct err *e);
 /* Saves table and position; a failure is only logged: it is a cache. */
 void	pair_save(struct pair *p);
+/* A line for a pass that published something: reason "" if it went on where the
+ * last one ended, else why it compared. */
+void	pair_log_sync(const struct pair *p, const char *reason, int64_t ms);
 /* Tells others how it stands; always: even if nothing but the moment of the
  * last pass is new.  The other: that it does not, and why. */
 void	pair_tell(struct pair *p, enum state_word word, bool always);

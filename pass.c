@@ -42,6 +42,13 @@ name(const struct pass *p)
 	return p->db != NULL ? p->db : p->root;
 }
 
+static void
+count(const struct pass *p, enum pass_counter what, uint64_t n)
+{
+	if (p->count != NULL)
+		atomic_fetch_add(&p->count[what], n);
+}
+
 /* The list */
 
 uint64_t
@@ -111,6 +118,7 @@ set_aside(struct pass *p, size_t i, const char *why, struct err *e)
 	    "path", path, "error", why, NULL);
 	if (!p->dry)
 		rc = store_set_aside(p->root, f, 1, e);
+	count(p, PASS_DAMAGED, 1);
 	if (p->aside == 0)
 		p->aside = 1;
 	if (f->max_txid > p->aside && (!f->bad || (f->level == 0 &&
@@ -254,11 +262,13 @@ find_chain(const struct store_list *l, int level, uint64_t from, uint64_t to,
 static void
 report(const struct pass *p, const struct store_file *f)
 {
+	count(p, PASS_FILES, 1);
+	count(p, PASS_BYTES, f->size);
 	if (f->level == STORE_SNAPSHOT)
-		log_line(LOG_INFO, "snapshot complete", "db", name(p), "txid",
+		log_line(LOG_DEBUG, "snapshot complete", "db", name(p), "txid",
 		    TXID(f->max_txid), "size", I64(f->size), NULL);
 	else
-		log_line(LOG_INFO, "compaction complete", "db", name(p),
+		log_line(LOG_DEBUG, "compaction complete", "db", name(p),
 		    "level", I64(f->level), "txid.min", TXID(f->min_txid),
 		    "txid.max", TXID(f->max_txid), "size", I64(f->size), NULL);
 }
@@ -471,6 +481,8 @@ pass_delete(struct pass *p, const bool *go, struct err *e)
 		    f[gone + k]->level == f[gone]->level; k++)
 			continue;
 		rc = delete_files(p, f + gone, k, e);
+		if (rc == 0)
+			count(p, PASS_DELETED, k);
 	}
 	free(f);
 	for (i = 0; i < p->l.n; i++)
@@ -478,7 +490,7 @@ pass_delete(struct pass *p, const bool *go, struct err *e)
 			p->l.file[kept++] = p->l.file[i];
 	p->l.n = kept;
 	if (rc == 0 && n > 0)
-		log_line(LOG_INFO, "retention enforced", "db", name(p),
+		log_line(LOG_DEBUG, "retention enforced", "db", name(p),
 		    "deleted_count", I64(n), NULL);
 	return rc;
 }

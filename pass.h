@@ -14,9 +14,18 @@
 #include "store.h"
 #include "util.h"
 
+/* What was done since the start, and how files of level 0 stand. */
+enum pass_counter {
+	PASS_FILES, PASS_BYTES,		/* written by merges */
+	PASS_DELETED, PASS_DAMAGED,	/* files */
+	PASS_ELIGIBLE, PASS_NOT_COMPACTED, PASS_TOO_RECENT,
+	PASS_COUNTERS
+};
+
 struct pass {
 	/* Set by the caller; the rest is zero. */
 	const char *root, *db;	/* db: for log lines */
+	_Atomic uint64_t *count;	/* of PASS_COUNTERS; or NULL */
 	const struct disk_owner *owner;
 	const atomic_bool *cancel;	/* ends what takes long: ERR_BUSY */
 	bool dry;		/* changes nothing but the list */

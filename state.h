@@ -61,6 +61,7 @@ enum state_counter {
 	STATE_WAL_BYTES,	/* consumed */
 	STATE_WAL_SIZE,		/* of what is consumed of the WAL there is */
 	STATE_DB_SIZE, STATE_DISK_FULL,
+	STATE_FILES, STATE_BYTES,	/* published at level 0 */
 	STATE_COUNTERS
 };
 

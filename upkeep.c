@@ -259,10 +259,7 @@ pass(struct upkeep *u, struct err *e)
 	}
 	plan_rest(u, start + took);
 	if (files != c->em.published)
-		log_line(LOG_DEBUG, "sync", "db", u->pair->cf.db_path, "txid",
-		    TXID(u->pair->pages.txid), "ms", I64(took), "snap",
-		    reason[0] != '\0' ? "true" : "false",
-		    reason[0] != '\0' ? "reason" : NULL, reason, NULL);
+		pair_log_sync(u->pair, reason, took);
 	took = 10 * took > SPACING_MAX_MS ? SPACING_MAX_MS : 10 * took;
 	if (u->sync_interval_ms >= 0)
 		took = u->sync_interval_ms;

@@ -19,6 +19,7 @@ port=$(python3 -c 'import socket
 s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 cat >l.yml <<END
 addr: 127.0.0.1:$port
+logging: {level: debug}
 socket: { enabled: true, path: $S }
 dbs: [{ path: '$db', replica: { path: $T/backup/r } }]
 END
@@ -53,11 +54,33 @@ for i in count error_count seconds; do
 	result $? "upstream's checkpoint_$i"
 done
 
+# What levels do, and what upstream's panels show of it: the events of DEBUG say
+# the same.
+counts() {	# NAME LABELS
+	value "$1" ",$2"
+}
+for i in eligible not_compacted too_recent; do
+	counts l0_retention_files_total "status=\"$i\"" |
+	    grep -q -E '^[0-9]+$'
+	result $? "upstream's l0_retention_files_total, $i"
+done
+put='replica_type="file",operation="PUT"'
+written() {	# what the log says: files and bytes
+	sed -n -e 's/.*msg="\(ltx file\|compaction\|snapshot\) .* size=//p' log |
+	    awk '{ n++; b += $1 } END { print n + 0, b + 0 }'
+}
+agrees() {
+	files=$(counts replica_operation_total "$put")
+	[ "$files $(counts replica_operation_bytes "$put")" = "$(written)" ]
+}
+ok 'files and bytes written' poll 10 agrees
+is 'none damaged' "$(value compaction_verify_error_count)" 0
+
 # Each name has its two lines before its values, once, and nothing else is
 # there.
 get /metrics
 sed 1d got | awk '
-/^# HELP litestream_[a-z_]+ .+/ { help = $3; if (seen[help]++) exit 1; next }
+/^# HELP litestream_[a-z0-9_]+ .+/ { help = $3; if (seen[help]++) exit 1; next }
 /^# TYPE / { if ($3 != help || ($4 != "gauge" && $4 != "counter")) exit 1
 	type = $3; next }
 { name = $1; sub(/[{].*/, "", name)
@@ -82,6 +105,41 @@ mv away backup
 ok 'it is back' poll 30 has ok 1
 is 'no lag' "$(value lag_seconds | cut -d. -f1)" 0
 ok 'with everything' restore_same "$db" "$T/backup/r"
+stop_replicate; result $? 'clean stop'
+
+# The events of DEBUG have upstream's names and keys.
+event() {	# LINE, with N and TXID for what differs
+	matches "event $1" log "^time=[^ ]* level=DEBUG $(echo "$1" | sed \
+	    -e 's/=TXID/=[0-9a-f]{16}/g; s/TX=/TXID=/g; s/=N/=[0-9]+/g; s/ db=/&"[^ ]*"/')\$"
+}
+event 'msg=sync db= txid=TXID ms=N snap=false'
+event 'msg=sync db= txid=TXID ms=N snap=true reason="first backup"'
+event 'msg="ltx file uploaded" db= level=0 minTX=TXID maxTX=TXID size=N pages=N'
+event 'msg=checkpoint db= mode=PASSIVE result=complete'
+event 'msg=checkpoint db= mode=TRUNCATE result=complete'
+event 'msg="compaction complete" db= level=1 txid.min=TXID txid.max=TXID size=N'
+grep ' level=INFO ' log | sed 's/.* msg=\("[^"]*"\|[^ ]*\).*/\1/' | sort |
+    uniq -d >twice
+is 'at INFO nothing is said twice' "$(cat twice)" ''
+cat >quick.yml <<END
+logging: {level: debug}
+l0-retention: 1s
+l0-retention-check-interval: 1s
+levels: [{interval: 1s}]
+snapshot: {interval: 1s}
+socket: {enabled: true, path: $S}
+dbs: [{ path: '$db', replica: { path: $T/backup/r } }]
+END
+"$LS" replicate -config quick.yml >log 2>&1 </dev/null &
+PID=$!; track "$PID"
+ok 'it begins' poll 20 has ok 1
+sql "$db" 'INSERT INTO t VALUES(2)'
+ok 'a snapshot' poll 20 grep -q 'msg="snapshot complete"' log
+event 'msg="snapshot complete" db= txid=TXID size=N'
+gone() { [ "$(counts replica_operation_total "${put%PUT*}DELETE\"")" -gt 0 ]; }
+ok 'files deleted' poll 20 gone
+event 'msg="retention enforced" db= deleted_count=N'
+ok 'files and bytes written' poll 10 agrees
 stop_replicate; result $? 'clean stop'
 
 # What a path is made of does not matter to who reads them.

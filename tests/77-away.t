@@ -58,6 +58,7 @@ fi
 # Damage to a file that level 1 does not have yet.
 make_db heal
 cat >heal.yml <<END
+logging: {level: debug}
 levels: [{interval: 60s}]
 dbs: [{path: $T/heal.db, replica: {path: $T/heal}}]
 END
