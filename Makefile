@@ -61,7 +61,7 @@ POINTS = -Wl,--wrap=db_pin,--wrap=db_unpin_old,--wrap=db_unpin_all \
 SCHEDULE = tests/schedule.c tests/schedule_app.c tests/schedule_ours.c \
 	tests/schedule_search.c tests/schedule_state.c tests/schedule_world.c
 FUZZ = tests/fuzz/chain.c tests/fuzz/config.c tests/fuzz/form.c \
-	tests/fuzz/fuzz.h tests/fuzz/ltx-fixed.c tests/fuzz/ltx.c \
+	tests/fuzz/fuzz.h tests/fuzz/http.c tests/fuzz/ltx-fixed.c tests/fuzz/ltx.c \
 	tests/fuzz/main.c tests/fuzz/mem.c tests/fuzz/opt.c \
 	tests/fuzz/pages.c tests/fuzz/seam.h tests/fuzz/text.c \
 	tests/fuzz/unlz4.c tests/fuzz/wal.c

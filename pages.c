@@ -37,7 +37,7 @@
 #define CHECK_SIZE 8
 #define FLAG_CLEAN 1u
 #define FLAG_SETTLED 2u
-#define HOLES_MAX ((uint64_t)1 << 20)	/* pages */
+#define HOLES_MAX ((uint64_t)1 << 18)	/* pages */
 /*
  * What is read at most, as memory is that of all databases: twice what pages of
  * 512 bytes need, and 8 million pages for one in its WAL, or that was shrunk.
