@@ -22,28 +22,30 @@ STD = -std=c11 -D_POSIX_C_SOURCE=200809L -D_FILE_OFFSET_BITS=64 \
 
 OBJ = apply.o ask.o audit.o capture.o check.o checkpoint.o claims.o client.o \
 	cmd.o cmd_check.o cmd_config.o cmd_control.o cmd_ltx.o cmd_prune.o \
-	cmd_replicate.o cmd_restore.o cmd_status.o cmd_sync.o cmd_verify.o \
-	compact.o compare.o config.o control.o crc64.o db.o diff.o dirs.o \
-	disk.o emit.o exec.o findings.o fleet.o follow.o hooks.o http.o \
-	image.o intact.o job.o keys.o levels.o listing.o log.o ltx.o \
-	ltx_read.o ltx_write.o merge.o metrics.o node.o operand.o opt.o \
-	output.o pages.o pair.o pass.o plan.o points.o probe.o progress.o \
-	receipt.o replicate.o restore.o resume.o retain.o scan.o setup.o \
-	snapshot.o sock.o standby.o state.o status.o store.o target.o text.o \
-	trouble.o unlz4.o upkeep.o util.o v3.o verify.o wal.o watch.o
+	cmd_replicate.o cmd_reset.o cmd_restore.o cmd_status.o cmd_sync.o \
+	cmd_verify.o compact.o compare.o config.o control.o crc64.o db.o \
+	diff.o dirs.o disk.o emit.o exec.o findings.o fleet.o follow.o \
+	hooks.o http.o image.o intact.o job.o keys.o levels.o listing.o \
+	log.o ltx.o ltx_read.o ltx_write.o merge.o metrics.o node.o \
+	operand.o opt.o output.o pages.o pair.o pass.o plan.o points.o \
+	probe.o progress.o receipt.o replicate.o restore.o resume.o retain.o \
+	scan.o setup.o snapshot.o sock.o standby.o state.o status.o store.o \
+	target.o text.o trouble.o unlz4.o upkeep.o util.o v3.o verify.o \
+	wal.o watch.o
 TEST_OBJ = litestream-test.o test_load.o test_run.o test_shrink.o test_sql.o \
 	test_validate.o log.o opt.o text.o util.o
 HDR = apply.h ask.h audit.h be.h capture.h check.h checkpoint.h claims.h \
 	client.h cmd.h cmd_check.h cmd_config.h cmd_control.h cmd_ltx.h \
-	cmd_prune.h cmd_replicate.h cmd_restore.h cmd_status.h cmd_sync.h \
-	cmd_verify.h compact.h compare.h config.h control.h crc64.h db.h \
-	dirs.h disk.h emit.h exec.h findings.h fleet.h follow.h hooks.h \
-	http.h image.h intact.h job.h keys.h levels.h listing.h log.h ltx.h \
-	ltx_format.h merge.h metrics.h node.h operand.h opt.h output.h \
-	pages.h pair.h pass.h plan.h points.h probe.h progress.h receipt.h \
-	replicate.h restore.h resume.h retain.h scan.h setup.h snapshot.h \
-	sock.h standby.h state.h status.h store.h target.h test_cmds.h \
-	text.h trouble.h unlz4.h upkeep.h util.h v3.h verify.h wal.h watch.h
+	cmd_prune.h cmd_replicate.h cmd_reset.h cmd_restore.h cmd_status.h \
+	cmd_sync.h cmd_verify.h compact.h compare.h config.h control.h \
+	crc64.h db.h dirs.h disk.h emit.h exec.h findings.h fleet.h follow.h \
+	hooks.h http.h image.h intact.h job.h keys.h levels.h listing.h \
+	log.h ltx.h ltx_format.h merge.h metrics.h node.h operand.h opt.h \
+	output.h pages.h pair.h pass.h plan.h points.h probe.h progress.h \
+	receipt.h replicate.h restore.h resume.h retain.h scan.h setup.h \
+	snapshot.h sock.h standby.h state.h status.h store.h target.h \
+	test_cmds.h text.h trouble.h unlz4.h upkeep.h util.h v3.h verify.h \
+	wal.h watch.h
 UNIT = tests/bin/unit-capture tests/bin/unit-config tests/bin/unit-compact \
 	tests/bin/unit-ltx tests/bin/unit-plan tests/bin/unit-restore \
 	tests/bin/unit-retain tests/bin/unit-state tests/bin/unit-wal

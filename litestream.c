@@ -20,6 +20,8 @@
  *	cmd_prune.c: cmd.h cmd_prune.h opt.h pass.h plan.h store.h util.h
  *	cmd_replicate.c: cmd.h cmd_replicate.h config.h db.h opt.h
  *	    replicate.h setup.h
+ *	cmd_reset.c: cmd.h cmd_reset.h disk.h opt.h resume.h state.h
+ *	    store.h target.h
  *	cmd_restore.c: cmd.h cmd_restore.h config.h follow.h listing.h
  *	    operand.h opt.h restore.h scan.h store.h util.h v3.h
  *	cmd_status.c: cmd.h cmd_status.h opt.h status.h target.h
@@ -52,8 +54,8 @@
  *	listing.c: listing.h
  *	litestream-test.c: test_cmds.h
  *	litestream.c: cmd.h cmd_check.h cmd_config.h cmd_control.h
- *	    cmd_ltx.h cmd_prune.h cmd_replicate.h cmd_restore.h cmd_status.h
- *	    cmd_sync.h cmd_verify.h db.h opt.h
+ *	    cmd_ltx.h cmd_prune.h cmd_replicate.h cmd_reset.h cmd_restore.h
+ *	    cmd_status.h cmd_sync.h cmd_verify.h db.h opt.h
  *	log.c: log.h text.h
  *	ltx.c: be.h ltx.h ltx_format.h
  *	ltx_read.c: be.h crc64.h disk.h ltx.h ltx_format.h
@@ -113,6 +115,7 @@
 #include "cmd_ltx.h"
 #include "cmd_prune.h"
 #include "cmd_replicate.h"
+#include "cmd_reset.h"
 #include "cmd_restore.h"
 #include "cmd_status.h"
 #include "cmd_sync.h"
@@ -134,6 +137,7 @@ static const char usage[] =
 "  sync        wait until every commit is in the replica\n"
 "  check       print the configuration, and try whether it would work\n"
 "  databases   list the databases of the configuration\n"
+"  reset       forget what is remembered beside a database\n"
 "\n"
 "Asking a replicator that has a control socket:\n"
 "\n"
@@ -194,6 +198,7 @@ static const struct {
 	{ "sync", cmd_sync },
 	{ "check", cmd_check },
 	{ "databases", cmd_databases },
+	{ "reset", cmd_reset },
 	{ "info", cmd_info },
 	{ "list", cmd_list },
 	{ "start", cmd_start },

@@ -496,34 +496,39 @@ sweep(int dir, const char *name, bool temporaries, const char *path,
 	return rc;
 }
 
-/* The local copies of another writer, which it would upload over our files; and
- * what a crash left of a file of ours at level 0. */
-static int
-clean_up(const struct resume *r, struct err *e)
+int
+resume_drop_copies(const char *meta, struct err *e)
 {
-	char *copies = xasprintf("%s/ltx", r->meta), name[8];
-	char *ltx = xasprintf("%s/ltx", r->root);
-	int meta, fd, level, rc = 0;
+	char *copies = xasprintf("%s/ltx", meta), name[8];
+	int at, fd, level, rc = 0;
 
 	/* Both could be a link by now, in a directory of another user. */
-	meta = disk_open_dir(AT_FDCWD, r->meta, false, r->meta, e);
-	fd = meta < 0 ? -1 : disk_open_dir(meta, "ltx", false, copies, e);
-	if (meta >= 0)
-		close(meta);
+	at = disk_open_dir(AT_FDCWD, meta, false, meta, e);
+	fd = at < 0 ? -1 : disk_open_dir(at, "ltx", false, copies, e);
+	if (at >= 0)
+		close(at);
 	for (level = 0; fd >= 0 && rc == 0 && level < STORE_LEVELS; level++) {
 		snprintf(name, sizeof name, "%d", level);
 		rc = sweep(fd, name, false, copies, e);
 	}
 	if (fd >= 0)
 		close(fd);
-	fd = disk_open_dir(AT_FDCWD, ltx, false, ltx, e);
+	free(copies);
+	return rc;
+}
+
+/* What a crash left of a file of ours at level 0. */
+static int
+drop_temporaries(const char *root, struct err *e)
+{
+	char *ltx = xasprintf("%s/ltx", root);
+	int fd = disk_open_dir(AT_FDCWD, ltx, false, ltx, e), rc = 0;
+
 	if (fd >= 0) {
-		if (rc == 0)
-			rc = sweep(fd, "0", true, ltx, e);
+		rc = sweep(fd, "0", true, ltx, e);
 		close(fd);
 	}
 	free(ltx);
-	free(copies);
 	return rc;
 }
 
@@ -551,7 +556,9 @@ resume_claim(const struct resume *r, struct pages *t,
 	    strcmp(i.host, me.host) != 0 || i.page_size != me.page_size)
 		rc = store_identity_write(r->root, &me, o, e);
 	if (rc == 0)
-		rc = clean_up(r, e);
+		rc = resume_drop_copies(r->meta, e);
+	if (rc == 0)
+		rc = drop_temporaries(r->root, e);
 	if (rc == 0)
 		memcpy(t->id, me.id, sizeof t->id);
 	store_identity_free(&me);

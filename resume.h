@@ -49,6 +49,8 @@ int	resume_identity(struct resume *r, const struct pages *t,
  * removes another writer's local copies. */
 int	resume_claim(const struct resume *r, struct pages *t,
 	    const struct disk_owner *o, struct err *e);
+/* The local copies of another writer, which it would upload over our files. */
+int	resume_drop_copies(const char *meta, struct err *e);
 void	resume_free(struct resume *r);
 /* Where the replica root is: for telling a deleted one from one not mounted. */
 int	resume_locate(const char *path, uint64_t *dev, uint64_t *fsid,

@@ -32,6 +32,8 @@ _litestream_flags() {
 		echo -dry-run -json -socket -timeout ;;
 	litestream:databases)
 		echo -json -config -no-expand-env ;;
+	litestream:reset)
+		echo -dry-run -config -no-expand-env ;;
 	litestream:version)
 		echo -verbose ;;
 	litestream-test:populate)
@@ -58,7 +60,7 @@ _litestream() {
 		case $program in
 		litestream) words='replicate restore ltx verify prune status
 			sync check info list start stop register
-			unregister databases version help' ;;
+			unregister databases reset version help' ;;
 		*) words='populate load shrink validate version' ;;
 		esac
 	else

@@ -16,6 +16,7 @@ complete -c litestream -n __fish_use_subcommand -f -a stop -d 'publish, and stop
 complete -c litestream -n __fish_use_subcommand -f -a register -d 'have one more replicated'
 complete -c litestream -n __fish_use_subcommand -f -a unregister -d 'have one forgotten'
 complete -c litestream -n __fish_use_subcommand -f -a databases -d 'list the databases of the configuration'
+complete -c litestream -n __fish_use_subcommand -f -a reset -d 'forget what is remembered beside a database'
 complete -c litestream -n __fish_use_subcommand -f -a version -d 'print the version'
 complete -c litestream -n __fish_use_subcommand -f -a help -d 'print the commands'
 
@@ -111,6 +112,10 @@ complete -c litestream -n '__fish_seen_subcommand_from check' -o no-expand-env -
 complete -c litestream -n '__fish_seen_subcommand_from databases' -o json -d 'print JSON'
 complete -c litestream -n '__fish_seen_subcommand_from databases' -o config -r -d 'configuration file'
 complete -c litestream -n '__fish_seen_subcommand_from databases' -o no-expand-env -d 'leave $NAME in it alone'
+
+complete -c litestream -n '__fish_seen_subcommand_from reset' -o dry-run -d 'only say so'
+complete -c litestream -n '__fish_seen_subcommand_from reset' -o config -r -d 'configuration file'
+complete -c litestream -n '__fish_seen_subcommand_from reset' -o no-expand-env -d 'leave $NAME in it alone'
 
 complete -c litestream -n '__fish_seen_subcommand_from version' -o verbose -d 'with that of SQLite'
 
