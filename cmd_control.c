@@ -95,7 +95,7 @@ static const struct command unreg = { .name = "unregister", .timeout = 30,
 static int
 check(const struct command *c, const struct flags *f, int operands)
 {
-	char hint[64];
+	char hint[96];
 
 	snprintf(hint, sizeof hint, "litestream %s%s%s", c->name, c->replica ?
 	    " -replica file:///path/to/replica" : "",

@@ -178,7 +178,7 @@ cmd_ltx(int argc, char **argv)
 	}
 	log_to_stderr();
 	if (argc == at)
-		return cmd_usage("litestream ltx file:///path/to/replica",
+		return cmd_usage("litestream ltx /path/to/db",
 		    "database path or replica URL required");
 	if (argc - at > 1)
 		return cmd_usage("litestream ltx -h; flags stand before the "

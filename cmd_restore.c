@@ -389,16 +389,15 @@ restore_operand(const struct restore_flags *f, struct restore_args *a,
 		return cmd_fail(&e);
 	if (f->all)
 		return restore_all(f, a);
-	root = operand_root(argv[0], f->config, !f->no_expand, &db, &e);
-	if (root == NULL)
-		return cmd_fail(&e);
-	if (*f->out == '\0' && db == NULL) {
+	if (*f->out == '\0' && operand_is_url(argv[0])) {
 		err_set(&e, ERR_USAGE,
 		    "-o is required when restoring from a replica URL");
 		err_hint(&e, "litestream restore -o /path/to/db %s", argv[0]);
-		free(root);
 		return cmd_fail(&e);
 	}
+	root = operand_root(argv[0], f->config, !f->no_expand, &db, &e);
+	if (root == NULL)
+		return cmd_fail(&e);
 	out = *f->out != '\0' ? operand_db(f->out) : xstrdup(db);
 	a->root = root;
 	a->out = out;

@@ -44,7 +44,7 @@ static const char help[] =
 "Returns when everything that was committed before is durable in the replica.\n"
 "A replicator must be running.\n"
 "\n"
-"  -wait          accepted: it waits without it, too\n"
+"  -wait          print replica_txid; it waits without it, too\n"
 "  -timeout TIME  how long: 30s, or seconds (default 30s)\n"
 "  -json          print JSON\n"
 "  -socket PATH   ask there, instead of by the status file\n"
@@ -127,23 +127,27 @@ await(const char *db, const char *meta, int64_t timeout_ms,
 	return rc;
 }
 
+/* As Litestream, what the replica has only if asked to wait for it. */
 static void
-print(const char *db, uint64_t txid, int64_t took_ms, bool json)
+print(const char *db, uint64_t txid, int64_t took_ms, const struct flags *f)
 {
-	if (!json) {
-		printf("db_path: %s\ntxid: %" PRIu64 "\nreplica_txid: %" PRIu64
-		    "\nduration_ms: %" PRId64 "\n", db, txid, txid,
-		    took_ms);
+	if (!f->json) {
+		printf("db_path: %s\ntxid: %" PRIu64 "\n", db, txid);
+		if (f->wait)
+			printf("replica_txid: %" PRIu64 "\n", txid);
+		printf("duration_ms: %" PRId64 "\n", took_ms);
 		return;
 	}
 	printf("{\n  \"db_path\": ");
 	json_string(stdout, db);
-	printf(",\n  \"txid\": %" PRIu64 ",\n  \"replica_txid\": %" PRIu64
-	    ",\n  \"duration_ms\": %" PRId64 "\n}\n", txid, txid, took_ms);
+	printf(",\n  \"txid\": %" PRIu64, txid);
+	if (f->wait)
+		printf(",\n  \"replica_txid\": %" PRIu64, txid);
+	printf(",\n  \"duration_ms\": %" PRId64 "\n}\n", took_ms);
 }
 
 static int
-sync_one(const struct target *t, int64_t timeout_ms, bool json)
+sync_one(const struct flags *flags, const struct target *t, int64_t timeout_ms)
 {
 	char *meta = t->meta != NULL ? xstrdup(t->meta) : state_meta(t->db);
 	int64_t start = time_mono_ms();
@@ -159,7 +163,7 @@ sync_one(const struct target *t, int64_t timeout_ms, bool json)
 	else
 		rc = await(t->db, meta, timeout_ms, &f, &e);
 	if (rc == 0)
-		print(t->db, f.txid, time_mono_ms() - start, json);
+		print(t->db, f.txid, time_mono_ms() - start, flags);
 	else
 		cmd_fail(&e);
 	free(meta);
@@ -168,8 +172,7 @@ sync_one(const struct target *t, int64_t timeout_ms, bool json)
 
 /* By a control socket, for a replicator whose files are not at hand. */
 static int
-sync_by_socket(const char *socket, const char *given, int64_t timeout_ms,
-    bool json)
+sync_by_socket(const struct flags *f, const char *given, int64_t timeout_ms)
 {
 	char *db = operand_db(given), *body = NULL;
 	int64_t start = time_mono_ms();
@@ -188,13 +191,13 @@ sync_by_socket(const char *socket, const char *given, int64_t timeout_ms,
 		fprintf(out, ",\"wait\":true,\"timeout\":%" PRId64 "}",
 		    (timeout_ms + 999) / 1000);
 		fclose(out);
-		rc = client_call(socket, "sync", body, timeout_ms, &file,
+		rc = client_call(f->socket, "sync", body, timeout_ms, &file,
 		    &root, &e);
 	}
 	if (rc == 0) {
 		print(client_field(root, "path"), strtoull(client_field(root,
 		    "replicated_txid"), NULL, 10), time_mono_ms() - start,
-		    json);
+		    f);
 		node_free(file);
 	} else
 		cmd_fail(&e);
@@ -248,7 +251,7 @@ cmd_sync(int argc, char **argv)
 		return cmd_fail(&e);
 	}
 	if (argc - at != 1)
-		return cmd_usage("litestream sync -h", argc == at ?
+		return cmd_usage("litestream sync /path/to/db", argc == at ?
 		    "database path required" : "too many arguments");
 	if (parse_timeout(f.timeout, &timeout_ms) != 0)
 		return cmd_usage("litestream sync -h", "invalid value \"%s\" "
@@ -256,10 +259,10 @@ cmd_sync(int argc, char **argv)
 	if (timeout_ms <= 0)
 		return cmd_usage(NULL, "timeout must be greater than 0");
 	if (f.socket[0] != '\0')
-		return sync_by_socket(f.socket, argv[at], timeout_ms, f.json);
+		return sync_by_socket(&f, argv[at], timeout_ms);
 	if (target_load(&l, 1, argv + at, f.config, !f.no_expand, &e) != 0)
 		return cmd_fail(&e);
-	rc = sync_one(&l.t[0], timeout_ms, f.json);
+	rc = sync_one(&f, &l.t[0], timeout_ms);
 	target_free(&l);
 	return rc;
 }

@@ -55,12 +55,18 @@ configured_root(const char *path, bool expand_env, char *db, char **out,
 	return root;
 }
 
+bool
+operand_is_url(const char *s)
+{
+	return store_is_url(s) && skip_scheme(s) == s;
+}
+
 char *
 operand_root(const char *operand, const char *config, bool expand_env,
     char **db, struct err *e)
 {
 	*db = NULL;
-	if (!store_is_url(operand) || skip_scheme(operand) != operand)
+	if (!operand_is_url(operand))
 		return configured_root(config != NULL ? config :
 		    config_default_path(), expand_env, operand_db(operand), db,
 		    e);

@@ -20,6 +20,8 @@ wrong 'a flag behind the operand' 'too many arguments$' \
 wrong 'no -o' '-o is required when restoring from a replica URL$' \
     restore "$url"
 matches 'no -o: has a hint' "$T/err" '^Try: litestream restore -o /path/to/db'
+wrong 'no -o, and a URL of another kind' \
+    '-o is required when restoring from a replica URL$' restore s3://bucket/x
 wrong 'an unknown flag' 'flag provided but not defined: -zz$' \
     restore --zz "$url"
 wrong 'a flag without its value' 'flag needs an argument: -o$' restore -o
@@ -135,4 +137,19 @@ if [ -w /dev/full ]; then
 		    $? 1
 	done
 fi
+# What to try is the whole command.
+try() {	# COMMAND HINT
+	# shellcheck disable=SC2086
+	"$LS" $1 2>"$T/err"
+	is "$1: what to try" "$(sed -n 's/^Try: //p' "$T/err")" "$2"
+}
+try restore 'litestream restore -o /path/to/db file:///path/to/replica'
+try ltx 'litestream ltx /path/to/db'
+try reset 'litestream reset /path/to/db'
+try sync 'litestream sync /path/to/db'
+try stop 'litestream stop /path/to/db'
+try register \
+    'litestream register -replica file:///path/to/replica /path/to/db'
+try 'register /a.db' \
+    'litestream register -replica file:///path/to/replica /path/to/db'
 done_testing

@@ -36,10 +36,18 @@ status 1 'killed: not running' sync -wait
 start_replicate "$db" "$dir"
 ok 'it answers again' poll 20 running
 ok 'again, with nothing new' sync -wait
-ok 'without -wait, and JSON' sync -json
+ok 'JSON' sync -json -wait
 matches 'TXID in JSON' "$T/out" '"replica_txid": [1-9]'
+ok 'without -wait, and JSON' sync -json
+is 'as Litestream names it' "$(sed 's/: .*//' "$T/out")" '{
+  "db_path"
+  "txid"
+  "duration_ms"
+}'
 ok 'text' sync -timeout 30
-matches 'its lines' "$T/out" '^replica_txid: [1-9]'
+is 'its lines' "$(sed 's/: .*//' "$T/out")" 'db_path
+txid
+duration_ms'
 
 # All in the WAL, none of it, no WAL.
 sql "$db" 'INSERT INTO t VALUES(2); PRAGMA wal_checkpoint(TRUNCATE)' >/dev/null
