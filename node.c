@@ -76,9 +76,12 @@ read_file(const char *path, struct text *t, struct err *e)
 	fd = open(abs, O_RDONLY | O_CLOEXEC);
 	if (fd < 0) {
 		err_sys(e, path, "open");
-		if (e->code == ENOENT)
+		if (e->code == ENOENT) {
 			err_set(e, ERR_USAGE, "config file not found: %s",
 			    abs);
+			err_hint(e, "write one (man litestream.yml), or name "
+			    "database and replica: see -h");
+		}
 		goto out;
 	}
 	while ((k = read(fd, buf, READ_SIZE)) != 0) {
