@@ -286,12 +286,20 @@ open_pair(struct job *j, struct err *e)
 	return 0;
 }
 
-/* Whether the time for stopping, which begins with the first call, is up. */
+/* Whether the time for stopping is up, which begins with the first call, after
+ * an attempt that failed because of *e. */
 static bool
-out_of_time(struct job *j, int64_t *until)
+out_of_time(struct job *j, int64_t *until, const struct err *e)
 {
-	if (*until == 0)
+	if (*until == 0) {
 		*until = time_mono_ms() + j->cf.stop_timeout_ms;
+		if (j->cf.stop_timeout_ms > 0 && !atomic_load(&j->cancel))
+			log_line(LOG_WARN, "not all is in the replica, trying "
+			    "on: a second signal ends that", "path",
+			    j->cf.pair.db_path, "seconds",
+			    I64(j->cf.stop_timeout_ms / 1000), "error",
+			    e->text, NULL);
+	}
 	return time_mono_ms() >= *until || atomic_load(&j->cancel);
 }
 
@@ -332,7 +340,7 @@ open_up(struct job *j, struct err *e)
 		rest(j, now, &names);
 		if (stopping(j))
 			sleep_ms(j->cf.stop_retry_ms);
-	} while (!stopping(j) || !out_of_time(j, &until));
+	} while (!stopping(j) || !out_of_time(j, &until, e));
 	if (u->trouble.e.kind == ERR_NONE)	/* only waiting */
 		return err_set(e, ERR_NONE, "no database");
 	return err_set(e, u->trouble.e.kind, "%s: not replicated: %.900s",
@@ -360,7 +368,7 @@ finish(struct job *j, struct err *e)
 			rc = 1;
 		if (rc == 0 && !pair_restorable(&j->pair))
 			rc = 1;
-		if (rc >= 0 || out_of_time(j, &until))
+		if (rc >= 0 || out_of_time(j, &until, e))
 			break;
 		sleep_ms(j->cf.stop_retry_ms);
 	}

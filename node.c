@@ -79,8 +79,8 @@ read_file(const char *path, struct text *t, struct err *e)
 		if (e->code == ENOENT) {
 			err_set(e, ERR_USAGE, "config file not found: %s",
 			    abs);
-			err_hint(e, "write one (man litestream.yml), or name "
-			    "database and replica: see -h");
+			err_hint(e, "write one (man 5 litestream), or name "
+			    "the replica as file:///path/to/directory");
 		}
 		goto out;
 	}

@@ -414,12 +414,16 @@ first_pass(struct pair *p, struct resume *r, struct err *e)
 		capture_give_up(&p->c, r->empty ? "first backup" :
 		    "local state is not the replica's");
 	p->pages.clean = false;		/* from here on */
-	if (p->c.doubt)
-		log_line(LOG_INFO, "comparing database with replica", "path",
-		    p->cf.db_path, "reason", p->c.reason, NULL);
+	if (p->c.doubt) {
+		log_line(p->comparing ? LOG_DEBUG : LOG_INFO, "comparing "
+		    "database with replica", "path", p->cf.db_path, "reason",
+		    p->c.reason, NULL);
+		p->comparing = true;
+	}
 	reason = p->c.doubt ? p->c.reason : "";
 	if (capture_pass(&p->c, &found, e) != 0)
 		return -1;
+	p->comparing = false;
 	if (p->c.em.published > 0)
 		pair_log_sync(p, reason, time_mono_ms() - start);
 	if (r->empty && p->pages.txid != 0)

@@ -38,7 +38,7 @@ struct pair {
 	char *meta, *pages_path;
 	int meta_lock, root_lock;	/* held from the first open on */
 	struct disk_stat root, parent;	/* dev and ino of the replica root */
-	bool table_known, opened, root_deleted;
+	bool table_known, opened, root_deleted, comparing;
 	bool claimed;		/* the database file */
 	bool serving;		/* the first pass since it was opened is over */
 	bool complete;		/* when last saved: all in the database file */

@@ -6,7 +6,10 @@
 . "$(dirname "$0")/lib.sh"
 
 mkdir "$T/db" "$T/disk" "$T/root"
-_unmount() { umount -l "$T/root" "$T/disk" "$T/db" 2>/dev/null; _cleanup; }
+_unmount() {
+	umount -l "$T/root" "$T/disk" "$T/db" "$T/tiny" 2>/dev/null
+	_cleanup
+}
 trap _unmount EXIT
 mount -t tmpfs -o size=32m tmpfs "$T/db" 2>"$T/err" ||
     skip_all "cannot mount: $(head -n 1 "$T/err")"
@@ -108,4 +111,19 @@ app 1 >"$T/out"
 ok 'its files deleted: all is there' replicated
 stop_replicate; result $? 'deleted: clean stop'
 ok 'deleted: restored' restore_same "$db" "$dir"
+
+# Full from the start: the attempts are not said one by one.
+mkdir "$T/tiny"
+mount -t tmpfs -o size=64k tmpfs "$T/tiny"
+sql "$T/b.db" 'CREATE TABLE t(b); INSERT INTO t VALUES(randomblob(400000))'
+start_replicate "$T/b.db" "$T/tiny/r" -log-level debug
+poll 20 grep -q 'level=DEBUG msg="comparing' "$T/log"
+result $? 'full from the start: tried again'
+is 'full from the start: said once' \
+    "$(grep -c 'level=INFO msg="comparing' "$T/log")" 1
+kill -TERM "$PID"
+poll 20 grep -q 'level=WARN msg="not all is in.*No space left' "$T/log"
+result $? 'full from the start: the end is said to take a while'
+kill_replicate
+umount -l "$T/tiny"
 done_testing

@@ -52,6 +52,8 @@ daemon locked "$LS" replicate -config locked.yml
 waits locked 'msg="replication failed, trying again".*locked'
 kill -TERM "$PID"
 ends 1 'so does the time for stopping'
+matches 'it says why that took so long' locked.log \
+    'level=WARN msg="not all is in the replica, trying on.*seconds=1 .*locked'
 matches 'with the same words' locked.log \
     '^Error: .*/locked.db: not replicated: .*locked'
 exec 9>&-
