@@ -659,13 +659,16 @@ class Bench:
             name = '%d databases: ' % n
             self.lines_of(
                 r, (name + 'start', 's', 'start', None, '', {}),
+                (name + 'start, CPU', 's', 'start cpu', None, '', {}),
                 (name + 'CPU, idle', '%', 'cpu', None, '', {'most': 1}),
                 (name + 'wake-ups a second, idle', '', 'switches', None, '',
                  {}),
                 (name + 'memory of each', 'B', 'rss', None, '',
                  {'most': MIB}),
                 (name + 'descriptors', '', 'fds', None, '', {}),
-                (name + 'a commit in each', 's', 'commit', None, '', {}))
+                (name + 'a commit in each', 's', 'commit', None, '', {}),
+                (name + 'a commit in each, CPU', 's', 'commit cpu', None, '',
+                 {}))
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
     def some(self, which, n):
@@ -686,7 +689,8 @@ class Bench:
             with Daemon(which, os.path.join(at.dir, 'log'), '-config',
                         config) as d:
                 got['start'] = until('first files', all_have(roots, set()))
-                after_merges()
+                got['start cpu'] = d.cpu()
+                after_merges(n)
                 cpu, switches = d.cpu(), d.switches()
                 time.sleep(IDLE_S / 2)
                 got['cpu'] = (d.cpu() - cpu) / (IDLE_S / 2) * 100
@@ -695,11 +699,12 @@ class Bench:
                 got['fds'] = d.descriptors()
                 old = {p for root in roots
                        for p in os.listdir(root + '/ltx/0')}
-                start = time.monotonic()
+                start, cpu = time.monotonic(), d.cpu()
                 for db in dbs:
                     change(db, 1)
                 until('a file of each', all_have(roots, old))
                 got['commit'] = time.monotonic() - start
+                got['commit cpu'] = d.cpu() - cpu
                 d.stop()
             for i in Bench.random.sample(range(n), 10):
                 at.db, at.url = dbs[i], 'file://' + roots[i]
@@ -785,9 +790,9 @@ class Bench:
                           'files and directories')
 
 
-def after_merges():
-    """Until some seconds after the next merge of a level."""
-    time.sleep(30 - time.time() % 30 + AFTER_MERGE_S)
+def after_merges(n=1):
+    """Until some seconds after the next merge of a level, of n databases."""
+    time.sleep(30 - time.time() % 30 + AFTER_MERGE_S + n / 100)
 
 
 def all_have(roots, old):
