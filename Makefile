@@ -124,6 +124,9 @@ MINUTES = 30
 torture: all units
 	@sh tests/torture.sh $(MINUTES)
 
+upstream: all
+	@sh tests/upstream.sh
+
 soak: all
 	@python3 tests/torture.py soak -keep -seconds $$(($(MINUTES) * 60))
 
@@ -197,4 +200,4 @@ clean:
 	rm -f litestream litestream-test *.o
 
 .PHONY: all demo check units torture soak lint bench peer install deb \
-	uninstall clean coverage portable fuzz mutants
+	uninstall clean coverage portable fuzz mutants upstream
