@@ -115,7 +115,7 @@ ok 'and nothing was restored' test ! -e n.db
 # A meta directory that becomes a link while we run.
 back; mkdir target; echo mine >target/pages
 start_replicate "$db" "$dir"
-poll 20 test -e "$dir/ltx/0/$(name 4)" || change
+poll 20 "$LS" status "$db"; result $? 'a replicator that is at rest'
 mv .app.db-litestream aside; ln -s target .app.db-litestream
 stop_replicate; result $? 'the meta directory a link: clean stop'
 is 'the meta directory a link: nothing is written there' \
