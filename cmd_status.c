@@ -462,13 +462,13 @@ cmd_status(int argc, char **argv)
 		fputs(help, stdout);
 		return cmd_check_stdout(CMD_OK);
 	}
+	if (at != OPT_BAD && timeout_ms <= 0)
+		return cmd_usage(NULL, "timeout must be greater than 0");
 	if (at == OPT_BAD || target_load(&l, argc - at, argv + at, config,
 	    !no_expand, &e) != 0) {
 		if (e.hint[0] == '\0')
 			err_hint(&e, "litestream status -h");
 		return cmd_fail(&e);
 	}
-	if (timeout_ms <= 0)
-		return cmd_usage(NULL, "timeout must be greater than 0");
 	return show(&l, json, running, timeout_ms);
 }
