@@ -19,6 +19,9 @@
  * one end of an interval come apart, as wall clock and time since boot do: a
  * pass does what is due within TOGETHER_MS, and puts off no other that is still
  * to come.
+ *
+ * The search for gaps has a timer of its own, if it is asked for: it only looks
+ * and says what it sees.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -58,6 +61,7 @@ compact_init(struct compact *c, const char *root, const struct disk_owner *o)
 	c->retention = true;
 	for (i = 0; i < STORE_LEVELS; i++)
 		c->due_ms[i] = -1;
+	c->validation_due_ms = -1;
 }
 
 /* Time */
@@ -338,6 +342,45 @@ look_at_clock(struct compact *c, int64_t wall_ms, int64_t mono_ms,
 	    c->snapshot_retention_ms, e);
 }
 
+static void
+complain(const struct compact *c, const struct store_file *f,
+    const char *type, const struct store_file *before)
+{
+	char *message = xasprintf("a file ends in %s, the next begins with %s",
+	    TXID(before->max_txid), TXID(f->min_txid));
+
+	log_line(LOG_WARN, "validation error detected", "path", c->root,
+	    "level", I64(f->level), "type", type, "message", message, NULL);
+	free(message);
+}
+
+/* Each level but the snapshots is one chain; retention may leave holes below
+ * the oldest snapshot. */
+static void
+validate(struct compact *c, const struct store_list *l, int64_t mono_ms)
+{
+	const struct store_file *f, *before = NULL;
+	uint64_t floor = 0;
+	size_t i;
+
+	if (c->validation_due_ms < 0 || c->validation_due_ms > mono_ms)
+		return;
+	c->validation_due_ms = mono_ms + c->validation_ms;
+	for (i = l->n; i-- > 0 && l->file[i].level == STORE_SNAPSHOT;)
+		floor = l->file[i].max_txid;
+	for (i = 0; i < l->n && l->file[i].level < STORE_SNAPSHOT; i++) {
+		f = &l->file[i];
+		if (before != NULL && before->level == f->level) {
+			if (f->min_txid <= before->max_txid)
+				complain(c, f, "overlap", before);
+			else if (f->min_txid > before->max_txid + 1 &&
+			    f->min_txid > floor + 1)
+				complain(c, f, "gap", before);
+		}
+		before = f;
+	}
+}
+
 /* One pass over all that is due. */
 static int
 run(struct compact *c, int64_t wall_ms, int64_t mono_ms, struct err *e)
@@ -368,6 +411,7 @@ run(struct compact *c, int64_t wall_ms, int64_t mono_ms, struct err *e)
 			rc = -1;
 		}
 	}
+	validate(c, &p.l, mono_ms);
 	schedule(c, &p.l, wall_ms, mono_ms);
 	count_l0(c, &p.l, wall_ms);
 	end(&p, c);
@@ -403,19 +447,24 @@ int
 compact_run(struct compact *c, int64_t wall_ms, int64_t mono_ms,
     int64_t *next_due_ms, struct err *e)
 {
-	bool some = false;
+	bool some;
 	int i, rc = 0;
 
 	*next_due_ms = -1;
 	if (c->need_rebase)
 		return 0;
 	find_due(c, wall_ms, mono_ms);
+	if (c->validation_ms > 0 && c->validation_due_ms < 0)
+		c->validation_due_ms = mono_ms + c->validation_ms;
+	some = c->validation_due_ms >= 0 && c->validation_due_ms <= mono_ms;
 	for (i = 0; i < STORE_LEVELS; i++)
 		some = some || due(c, i, mono_ms);
 	if (some)
 		rc = run(c, wall_ms, mono_ms, e);
 	else
 		wake(c, wall_ms, mono_ms);
+	if (!c->need_rebase)
+		*next_due_ms = c->validation_due_ms;
 	for (i = 0; i < STORE_LEVELS && !c->need_rebase; i++)
 		if (c->due_ms[i] >= 0 && (*next_due_ms < 0 ||
 		    c->due_ms[i] < *next_due_ms))

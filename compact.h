@@ -30,6 +30,7 @@ struct compact {
 	int64_t snapshot_interval_ms, snapshot_retention_ms;
 	int64_t l0_retention_ms;	/* 0: level 0 is never deleted */
 	int64_t l0_check_ms;
+	int64_t validation_ms;		/* look for gaps so often; 0: never */
 	bool retention;			/* may delete at all */
 
 	/*
@@ -43,6 +44,7 @@ struct compact {
 	/* Private. */
 	bool started;
 	int64_t due_ms[STORE_LEVELS];	/* since boot; 0: L0 retention */
+	int64_t validation_due_ms;	/* -1: never */
 	struct retain_clock clock;
 	struct pass_proofs proofs;
 };

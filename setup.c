@@ -46,6 +46,7 @@ setup_job(struct job_config *j, const struct config *c,
 	j->levels.snapshot_retention_ms = c->snapshot.retention_ms;
 	j->levels.l0_retention_ms = c->l0_retention_ms;
 	j->levels.l0_check_ms = c->l0_check_ms;
+	j->levels.validation_ms = c->validation_ms;
 	j->levels.retention = c->retention;
 	j->audit_interval_ms = c->audit && d->audit ?
 	    c->snapshot.interval_ms : 0;
@@ -91,16 +92,6 @@ add_directory(struct setup *s, const struct config_db *d, struct err *e)
 	return rc;
 }
 
-/* What this version cannot do must not be believed to be done. */
-static int
-refuse(const struct config *c, struct err *e)
-{
-	if (c->validation_ms != 0)
-		return err_set(e, ERR_USAGE, "%s: validation.interval: not in "
-		    "this version: run litestream verify", c->path);
-	return 0;
-}
-
 int
 setup_refuse_twins(const struct setup *s, struct err *e)
 {
@@ -132,8 +123,6 @@ setup_load(struct setup *s, const char *path, bool expand_env, struct err *e)
 	memset(s, 0, sizeof *s);
 	if (config_load(path, expand_env, &s->config, e) != 0)
 		return -1;
-	if (refuse(s->config, e) != 0)
-		goto bad;
 	for (i = 0; i < s->config->n_db; i++)
 		if (s->config->db[i].path != NULL)
 			add(s, &s->config->db[i]);

@@ -33,6 +33,30 @@ ok 'it removes nothing' cmp "$T/before" "$T/after"
 ok 'a window that holds all' "$LS" prune -keep 24h "file://$dir"
 files >"$T/after"
 ok 'it removes nothing either' cmp "$T/before" "$T/after"
+
+# validation.interval: a hole above the oldest snapshot, closed by level 2.
+cp -Rp "$dir" "$T/holed"
+mkdir "$T/holed/ltx/aside"
+mv "$T/holed/ltx/1/$(printf '%016d-%016d.ltx' 4 4)" "$T/holed/ltx/aside" ||
+    ls -R "$T/holed"
+cat >"$T/c.yml" <<END
+validation: {interval: 50ms}
+dbs:
+  - {path: $db, replica: {path: $T/holed}}
+END
+cp -Rp "$T/.app.db-litestream" "$T/meta"
+"$LS" replicate -config "$T/c.yml" >"$T/log" 2>&1 </dev/null &
+PID=$!; track "$PID"
+gap='level=WARN msg="validation error detected" .* level=1 type=gap message='
+result "$(poll 20 grep -q -e "$gap" "$T/log"; echo $?)" 'a hole is found'
+matches 'and named' "$T/log" \
+    "$gap.*ends in 0*3, the next begins with 0*5\"\$"
+stop_replicate
+is 'nothing else is' "$(grep 'validation error' "$T/log" | grep -c -v \
+    -e "$gap")" 0
+rm -rf "$T/.app.db-litestream"
+mv "$T/meta" "$T/.app.db-litestream"
+
 start_replicate "$db" "$dir"
 poll 20 grep -qx "$PID" "$dir/.lock"
 status 5 'beside a replicator' "$LS" prune "file://$dir"

@@ -91,13 +91,11 @@ END
 says 1 'two that are missing' '^Error: .*/no1.db: ' \
     replicate -once -config two.yml
 matches 'the second in the log' err 'level=ERROR msg="replication failed" .*no2'
-# What a configuration may say, and this version cannot do.
+# What a configuration may not say.
 refused() {	# TITLE REGEX LINE
 	printf '%s\n' "$3" >refused.yml
 	says 2 "$1" "^Error: refused.yml:$2" replicate -once -config refused.yml
 }
-refused 'validation' ' validation.interval: not in this version' \
-    'validation: {interval: 5m}'
 refused 'replicas that are no list' '1: .*replicas: must be a list' \
     "dbs: [{path: $T/a.db, replicas: 5}]"
 refused 'a pattern for a file' "1: .*'pattern' and 'recursive' need a" \
