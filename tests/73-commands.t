@@ -28,7 +28,7 @@ matches 'with advice' err '^Try: litestream help$'
 says 0 'the old name of ltx' '^Warning: wal is an old name of ltx$' wal "$url"
 matches 'which lists' out '0000000000000001'
 
-for c in verify prune ltx restore; do
+for c in verify prune ltx restore reset; do
 	says 2 "$c -x" '^Error: flag provided but not defined: -x$' $c -x
 	matches "$c -x: with advice" err "^Try: litestream $c -h$"
 done
