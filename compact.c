@@ -211,16 +211,19 @@ count_l0(const struct compact *c, const struct store_list *l, int64_t wall_ms)
 	uint64_t n[PASS_COUNTERS] = { 0 }, merged = pass_max(l, 1);
 	const struct store_file *f;
 	struct retain_rule r;
+	size_t i;
 	int what;
 
 	if (c->count == NULL)
 		return;
 	rule_at(c, wall_ms, false, &r);
-	for (f = l->file; f < l->file + l->n; f++)
+	for (i = 0; i < l->n; i++) {
+		f = &l->file[i];
 		if (f->level == 0 && !f->bad)
 			n[f->max_txid > merged ? PASS_NOT_COMPACTED :
 			    r.l0_ms < 0 || retain_age(&r, f) < r.l0_ms ?
 			    PASS_TOO_RECENT : PASS_ELIGIBLE]++;
+	}
 	for (what = PASS_ELIGIBLE; what < PASS_COUNTERS; what++)
 		atomic_store(&c->count[what], n[what]);
 }

@@ -107,8 +107,10 @@ static struct target *
 find(struct hooks *h, const char *db)
 {
 	struct target *t, *idle = NULL;
+	size_t i;
 
-	for (t = h->target; t < h->target + h->n; t++) {
+	for (i = 0; i < h->n; i++) {
+		t = &h->target[i];
 		if (strcmp(t->db, db) == 0)
 			return t;
 		if (is_idle(t))
