@@ -272,7 +272,14 @@ ok 'again' poll 20 listens
 # shellcheck disable=SC2012
 is 'permissions by default' "$(ls -l "$S" | cut -c1-10)" srw-------
 ok 'it begins' poll 20 "$LS" sync -timeout 5s a.db
+sql c.db 'PRAGMA journal_mode = WAL; CREATE TABLE t(a)' >/dev/null
+ok 'one more' "$LS" register -socket "$S" -replica "file://$T/backup/rc" c.db
+ok 'it begins, too' poll 20 "$LS" sync -timeout 5s c.db
 mv backup away
+sql c.db 'INSERT INTO t VALUES(1)'
+status 1 'stop says what is not published' \
+    "$LS" stop -socket "$S" -timeout 1 c.db
+matches 'the reason' err '^Error: stop failed: close database: .*timeout'
 sql a.db 'INSERT INTO t VALUES(1)'
 ok 'the replica is gone' poll 20 grep -q 'not mounted' log
 status 1 'sync fails' "$LS" sync -socket "$S" -timeout 1s a.db
@@ -289,6 +296,10 @@ mv away backup
 ok 'all get their answer' poll 60 came 200 12
 ok 'one more is served' poll 20 "$LS" sync -socket "$S" a.db
 ok 'all is there' restore_same "$T/a.db" "$T/backup/ra"
+ended() { http GET /list | grep -q "c.db\",\"status\":\"stopped\""; }
+ok 'the one that was to stop has stopped' poll 60 ended
+ok 'and is whole' restore_same "$T/c.db" "$T/backup/rc"
+is 'unregister' "$(ls_ unregister c.db | sed 1q)" 'status: unregistered'
 
 # A database that another process has stays known, and can be started later.
 start_replicate "$T/b.db" "$T/rc"
