@@ -63,6 +63,7 @@ struct look {
 };
 
 struct looks {
+	struct targets of;	/* whose strings the threads use */
 	pthread_mutex_t mutex;
 	pthread_cond_t cond;
 	size_t n, begun, done;
@@ -320,6 +321,7 @@ looks_new(const struct targets *l)
 
 	pthread_mutex_init(&x->mutex, NULL);
 	pthread_cond_init(&x->cond, NULL);
+	x->of = *l;
 	x->n = l->n;
 	for (i = 0; i < l->n; i++) {
 		x->look[i].all = x;
