@@ -692,9 +692,9 @@ class Bench:
                 got['start cpu'] = d.cpu()
                 after_merges(n)
                 cpu, switches = d.cpu(), d.switches()
-                time.sleep(IDLE_S / 2)
-                got['cpu'] = (d.cpu() - cpu) / (IDLE_S / 2) * 100
-                got['switches'] = (d.switches() - switches) / (IDLE_S / 2)
+                time.sleep(IDLE_S)      # two heartbeats
+                got['cpu'] = (d.cpu() - cpu) / IDLE_S * 100
+                got['switches'] = (d.switches() - switches) / IDLE_S
                 got['rss'] = d.peak() / n
                 got['fds'] = d.descriptors()
                 old = {p for root in roots
