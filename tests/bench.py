@@ -775,8 +775,8 @@ class Bench:
                 until('level 0', at.names)
                 load(at, 'gap', 100, 2)
                 check(p.stop() == 0, 'traced: not a clean stop')
-                until('end of the trace', lambda: '%d +++ exited'
-                      % p.pid in text_of(log))
+                until('end of the trace', lambda: re.search(
+                    r'^%d +\+\+\+ exited' % p.pid, text_of(log), re.M))
                 got['daemon, 2 s'], got['daemon, 2 s need'] = synced(
                     log, at, which == OURS)
                 at.same()
