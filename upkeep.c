@@ -62,8 +62,8 @@ plan_rest(struct upkeep *u, int64_t now)
 	u->ghost_until = 0;
 }
 
-/* All databases together: with a thousand of them that costs a third of one now
- * and then, as nothing is cold. */
+/* The same moment for all databases: a thousand that wake up together cost a
+ * third of what they cost one by one, each with cold caches. */
 static int64_t
 next_heartbeat(int64_t now)
 {
@@ -111,33 +111,19 @@ count_work(struct upkeep *u, enum state_counter what, int rc, int64_t start)
 	count(u, what + 2, (uint64_t)(time_mono_ms() - start));
 }
 
-enum way { FREE, WINDOW, LOCKED, TRUNCATE };
-
+/* One of checkpoint.h's, counted and said. */
 static int
-checkpoint(struct upkeep *u, enum way way, bool *done, struct err *e)
+checkpoint(struct upkeep *u, int (*way)(struct capture *, bool *,
+    struct err *), bool *done, struct err *e)
 {
-	struct capture *c = &u->pair->c;
+	bool truncates = way == checkpoint_truncate;
 	int64_t start = time_mono_ms();
-	int rc = -1;
+	int rc = way(&u->pair->c, done, e);
 
-	switch (way) {
-	case FREE:
-		rc = checkpoint_free(c, done, e);
-		break;
-	case WINDOW:
-		rc = checkpoint_window(c, done, e);
-		break;
-	case LOCKED:
-		rc = checkpoint_locked(c, done, e);
-		break;
-	case TRUNCATE:
-		rc = checkpoint_truncate(c, done, e);
-		break;
-	}
-	count_work(u, way == TRUNCATE ? STATE_TRUNCATES : STATE_PASSIVES, rc,
+	count_work(u, truncates ? STATE_TRUNCATES : STATE_PASSIVES, rc,
 	    start);
 	log_line(LOG_DEBUG, "checkpoint", "db", u->pair->cf.db_path, "mode",
-	    way == TRUNCATE ? "TRUNCATE" : "PASSIVE", "result", rc != 0 ?
+	    truncates ? "TRUNCATE" : "PASSIVE", "result", rc != 0 ?
 	    "failed" : *done ? "complete" : "incomplete", NULL);
 	return rc;
 }
@@ -180,20 +166,20 @@ shorten(struct upkeep *u, struct err *e)
 	if (complete)
 		return 0;
 	if ((!u->busy || c->pos.frames > WINDOW_FRAMES) &&
-	    checkpoint(u, FREE, &complete, e) != 0)
+	    checkpoint(u, checkpoint_free, &complete, e) != 0)
 		return -1;
 	if (!complete) {
-		if (checkpoint(u, WINDOW, &complete, e) != 0)
+		if (checkpoint(u, checkpoint_window, &complete, e) != 0)
 			return -1;
 		u->busy = complete;
 	}
 	if (!complete && c->pos.frames > LOCKED_FRAMES &&
 	    u->tries >= LOCKED_TRIES &&
-	    checkpoint(u, LOCKED, &complete, e) != 0)
+	    checkpoint(u, checkpoint_locked, &complete, e) != 0)
 		return -1;
 	u->tries = complete ? 0 : u->tries + 1;
 	if (complete && too_large(u))
-		return checkpoint(u, TRUNCATE, &complete, e);
+		return checkpoint(u, checkpoint_truncate, &complete, e);
 	return 0;
 }
 
@@ -276,7 +262,7 @@ settle(struct upkeep *u, int64_t now, struct err *e)
 	bool complete;
 
 	u->checkpoint_at = NEVER;
-	if (checkpoint(u, FREE, &complete, e) != 0)
+	if (checkpoint(u, checkpoint_free, &complete, e) != 0)
 		return -1;
 	if (complete) {
 		u->tries = 0;
@@ -295,7 +281,7 @@ empty_wal(struct upkeep *u, struct err *e)
 	bool done;
 
 	u->truncate_at = NEVER;
-	if (checkpoint(u, TRUNCATE, &done, e) != 0)
+	if (checkpoint(u, checkpoint_truncate, &done, e) != 0)
 		return -1;
 	if (done || wal_bytes(u) == 0)
 		return 0;
